@@ -1,0 +1,1 @@
+"""Lowering the IR to what ONNX Runtime runs best."""

@@ -1,0 +1,1 @@
+"""Lowering the IR to OpenVINO IR."""

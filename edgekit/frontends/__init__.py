@@ -1,0 +1,1 @@
+"""Readers of model files. A file is read, never executed."""

@@ -1,0 +1,1 @@
+"""Transformations of the IR, one a file, and the lists they run in."""

@@ -1,0 +1,1 @@
+"""Rewrites to the one form that converters read."""

@@ -1,0 +1,1 @@
+"""From ranges to a plan, and from a plan to Q/DQ pairs."""

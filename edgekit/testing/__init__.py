@@ -1,0 +1,1 @@
+"""Small models and checks, for our tests and our users'."""
