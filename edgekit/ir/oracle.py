@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _IN_MEMORY_LIMIT = 1 << 30
-"""Bytes of constants above which the graph goes to ONNX Runtime through a file (protobuf stops at 2 GB)."""
+"""Bytes of constants above which the graph is passed as a file, since protobuf stops at 2 GB."""
 
 
 class Oracle:
