@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
+from edgekit.errors import MissingDependencyError
+from edgekit.packages import can_import
+
 if TYPE_CHECKING:
     from edgekit.converters.base import Converter
     from edgekit.frontends.base import Frontend
@@ -20,11 +23,13 @@ class Entry:
         location: `module:Class`.
         extra: the pip extra that brings what it needs; empty when the core install is enough.
         does: one line for `--help` and `doctor`.
+        needs: modules that must be importable for it to work at all.
     """
 
     location: str
     extra: str
     does: str
+    needs: tuple[str, ...] = ()
 
     def make(self) -> Any:
         """Import the class and construct it."""
@@ -43,9 +48,17 @@ FRONTENDS: dict[str, Entry] = {
 }
 
 CONVERTERS: dict[str, Entry] = {
-    "tflite": Entry("edgekit.converters.tflite.converter:TFLiteConverter", "tflite", "mobile"),
+    "tflite": Entry(
+        "edgekit.converters.tflite.converter:TFLiteConverter",
+        "tflite",
+        "mobile",
+        needs=("ai_edge_litert", "flatbuffers"),
+    ),
     "openvino": Entry(
-        "edgekit.converters.openvino.converter:OpenVINOConverter", "openvino", "x86 and ARM CPUs"
+        "edgekit.converters.openvino.converter:OpenVINOConverter",
+        "openvino",
+        "x86 and ARM CPUs",
+        needs=("openvino",),
     ),
     "onnxruntime": Entry(
         "edgekit.converters.onnxruntime.converter:OnnxRuntimeConverter", "", "any CPU"
@@ -69,8 +82,18 @@ def frontend(name: str) -> Frontend:
 
 
 def converter(name: str) -> Converter:
-    """The converter of that target."""
-    return cast("Converter", CONVERTERS[name].make())
+    """The converter of that target.
+
+    Raises:
+        MissingDependencyError: if a package that it needs is not installed.
+    """
+    entry = CONVERTERS[name]
+    for module in entry.needs:
+        if not can_import(module):
+            raise MissingDependencyError(
+                module.replace("_", "-"), extra=entry.extra, needed_for=f"the {name} target"
+            )
+    return cast("Converter", entry.make())
 
 
 def runtime(name: str) -> Runtime:

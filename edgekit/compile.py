@@ -1,0 +1,414 @@
+"""Recipe → bundle: the pipeline, stage by stage.
+
+canonicalize → (change the I/O layout) → calibrate once → for each target: decide, apply, emit,
+run on the real runtime and compare with the float model → manifest.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit import registry
+from edgekit.bundle import Artifact, Bundle, File, Manifest, Port, Verification
+from edgekit.bundle.bundle import MANIFEST, sha256_of
+from edgekit.bundle.staging import check_destination, staged_folder
+from edgekit.converters.base import Converter, EmitOptions, Emitted
+from edgekit.errors import EdgeKitError, GateError, Reason, UnsupportedError, UsageError
+from edgekit.ir import Model, Signature
+from edgekit.passes.canonicalize.pipeline import canonicalize
+from edgekit.progress import SILENT, Progress, stage
+from edgekit.recipe import Recipe
+from edgekit.verification import Arrays, Probe, compare, probe, probe_batch
+from edgekit.vocabulary import IoType, Layout, Precision, Target
+
+if TYPE_CHECKING:
+    from edgekit.calibration.data import DataSource
+    from edgekit.calibration.ranges import Ranges
+    from edgekit.passes.quantize.plan import QuantPlan
+
+logger = logging.getLogger(__name__)
+
+FP_TOLERANCE = {Precision.FP32: 1e-3, Precision.FP16: 5e-2}
+"""Greatest difference, as a share of the outputs' range, that float arithmetic explains."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Everything that the targets share.
+
+    Attributes:
+        source: the model as its file has it.
+        model: the canonical graph, with the I/O layout that was asked for.
+        recipe: what was asked for.
+        ranges: of the calibration; None where nothing is quantized.
+        probes: samples and what the float model makes of them.
+        folder: where the bundle is being written.
+    """
+
+    source: Model
+    model: Model
+    recipe: Recipe
+    ranges: Ranges | None
+    probes: Probe
+    folder: Path
+
+
+def compile_model(
+    source: Model,
+    recipe: Recipe,
+    output: Path,
+    *,
+    data: Any = None,
+    ranges: Ranges | None = None,
+    force: bool = False,
+    progress: Progress = SILENT,
+) -> Bundle:
+    """Compile a model into a bundle.
+
+    Args:
+        source: the model, as a frontend read it.
+        recipe: what to make of it.
+        output: the bundle's folder; it appears in whole or not at all.
+        data: calibration data in memory, instead of the recipe's path.
+        ranges: ranges of an earlier calibration of this model; saves a new one.
+        force: replace an existing bundle.
+        progress: told about every stage.
+
+    Raises:
+        UsageError: if INT8 is asked for without calibration data.
+        OutputError: if the folder is taken or cannot be written.
+        MissingDependencyError: if a target needs a package that is not installed.
+        UnsupportedError: if no target can take the model.
+        DataError: if the data does not fit the model.
+    """
+    data = data if data is not None else recipe.calibration
+    if recipe.precision is Precision.INT8 and data is None and ranges is None:
+        raise UsageError(
+            "int8 needs calibration data.", hint="add -c DATA, samples like those in production"
+        )
+    check_destination(output, replace=force, marker=MANIFEST)
+    converters = {target: registry.converter(target) for target in recipe.targets}
+    with stage(progress, "canonicalize"):
+        model = _with_layout(source, recipe.io_layout)
+    feed = None if data is None else _open(data, source, recipe)
+    with staged_folder(output, replace=force, marker=MANIFEST) as folder:
+        if recipe.precision is Precision.INT8:
+            ranges = ranges or _calibrate(model, source, feed, recipe, converters, progress)
+            ranges.save(folder / "ranges.json")
+            (folder / "plans").mkdir()
+        with stage(progress, "run the float model"):
+            probes = _probe(model, source, feed)
+        job = _Job(source, model, recipe, ranges, probes, folder)
+        artifacts = [_artifact(job, converters[target], progress) for target in recipe.targets]
+        _refuse_if_nothing_came_out(artifacts, model)
+        manifest = _manifest(job, feed, artifacts)
+        text = json.dumps(manifest.to_json(), indent=2, allow_nan=False) + "\n"
+        (folder / MANIFEST).write_text(text, encoding="utf-8")
+    return Bundle(output, manifest)
+
+
+# The model and its data --------------------------------------------------------------------------
+
+
+def _with_layout(source: Model, layout: Layout | None) -> Model:
+    if layout is None:
+        return canonicalize(source)
+    from edgekit.passes.io_layout import change_io_layout
+
+    return canonicalize(change_io_layout(canonicalize(source), layout))
+
+
+def _open(data: Any, source: Model, recipe: Recipe) -> DataSource:
+    from edgekit.calibration.data import open_data
+
+    preprocessing = recipe.preprocessing or source.preprocessing
+    return open_data(data, source.signature, preprocessing=preprocessing, samples=recipe.samples)
+
+
+def _probe(model: Model, source: Model, feed: DataSource | None) -> Probe:
+    if feed is None:
+        return probe(model, None, "random")
+    batches = feed.batches(probe_batch(model.signature))
+    return probe(model, _relaid(batches, source.signature, model.signature), "calibration")
+
+
+_PERMUTATIONS = {Layout.NHWC: (0, 3, 1, 2), Layout.NCHW: (0, 2, 3, 1)}
+"""From a layout to the other one."""
+
+
+def _relaid(batches: Iterator[Arrays], have: Signature, want: Signature) -> Iterator[Arrays]:
+    """Batches in the source's layout, as a model with another I/O layout takes them."""
+    orders = {
+        spec.name: _PERMUTATIONS[spec.layout]
+        for spec, new in zip(have.inputs, want.inputs, strict=True)
+        if spec.layout is not None and new.layout is not None and spec.layout is not new.layout
+    }
+    for batch in batches:
+        yield {
+            name: array.transpose(orders[name]).copy() if name in orders else array
+            for name, array in batch.items()
+        }
+
+
+@dataclass(frozen=True)
+class _RelaidSource:
+    """A data source whose batches have the layout of another signature."""
+
+    inner: DataSource
+    have: Signature
+    want: Signature
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def batches(self, batch_size: int) -> Iterator[Arrays]:
+        """Batches in the wanted layout."""
+        return _relaid(self.inner.batches(batch_size), self.have, self.want)
+
+
+def _calibrate(
+    model: Model,
+    source: Model,
+    feed: DataSource | None,
+    recipe: Recipe,
+    converters: Mapping[Target, Converter],
+    progress: Progress,
+) -> Ranges:
+    from edgekit.calibration import calibrate
+    from edgekit.passes.quantize.decide import wanted_tensors
+
+    if feed is None:
+        raise UsageError("int8 needs calibration data.", hint="add -c DATA")
+    wanted = wanted_tensors(model, *(item.legal_ops for item in converters.values()))
+    relaid: Any = _RelaidSource(feed, source.signature, model.signature)
+    with stage(progress, "calibrate", feed.count):
+        return calibrate(
+            model,
+            relaid if source.signature != model.signature else feed,
+            observer=recipe.observer,
+            tensors=sorted(wanted),
+            progress=progress.update,
+        )
+
+
+# One target --------------------------------------------------------------------------------------
+
+
+def _artifact(job: _Job, converter: Converter, progress: Progress) -> Artifact:
+    """Emit and verify; a target that cannot take the model leaves a record that says why."""
+    target = str(converter.target)
+    try:
+        with stage(progress, f"{target}: convert"):
+            graph, plan, inputs, outputs = _prepare(job, converter)
+            folder = job.folder / target
+            folder.mkdir()
+            options = EmitOptions(job.recipe.precision, job.recipe.io, job.recipe.cpu)
+            emitted = converter.emit(graph, folder, options)
+    except UnsupportedError as e:
+        _remove(job.folder / target)
+        return Artifact(
+            target,
+            str(job.recipe.precision),
+            "",
+            "",
+            0,
+            "failed",
+            float_nodes=(),
+            notes=(e.message, *(() if e.hint is None else (e.hint,))),
+        )
+    with stage(progress, f"{target}: verify"):
+        status, check, notes = _verify(job, target, emitted, inputs, outputs)
+    files = tuple(_file(job.folder, path) for path in _main_first(emitted))
+    return Artifact(
+        target=target,
+        precision=str(job.recipe.precision),
+        path=files[0].path,
+        sha256=files[0].sha256,
+        bytes=sum(f.bytes for f in files if not f.path.endswith("build.json")),
+        status=status,
+        inputs=inputs,
+        outputs=outputs,
+        files=files,
+        verification=check,
+        float_nodes=_merged(plan, emitted),
+        notes=(*emitted.notes, *notes),
+    )
+
+
+def _prepare(
+    job: _Job, converter: Converter
+) -> tuple[Model, QuantPlan | None, tuple[Port, ...], tuple[Port, ...]]:
+    """The graph that a converter emits, with the plan and the ports that go with it."""
+    signature = job.model.signature
+    inputs = tuple(Port(spec) for spec in signature.inputs)
+    outputs = tuple(Port(spec) for spec in signature.outputs)
+    if job.ranges is None:
+        return job.model, None, inputs, outputs
+    from edgekit.passes.quantize.apply import apply
+    from edgekit.passes.quantize.decide import decide
+    from edgekit.passes.quantize.io import quantized_io
+
+    recipe, target = job.recipe, converter.target
+    keep = [o.keep_float for o in recipe.overrides if not o.targets or target in o.targets]
+    plan = decide(job.model, job.ranges, converter.legal_ops, cpu=recipe.cpu, keep_float=keep)
+    plan.save(job.folder / "plans" / f"{target}.json")
+    graph = apply(job.model, plan)
+    if recipe.io is IoType.INT8:
+        graph, parameters = quantized_io(graph)
+        inputs = tuple(_port(graph.signature.inputs, p, parameters) for p in inputs)
+        outputs = tuple(_port(graph.signature.outputs, p, parameters) for p in outputs)
+    return graph, plan, inputs, outputs
+
+
+def _port(specs: tuple[Any, ...], port: Port, parameters: Mapping[str, Any]) -> Port:
+    spec = next(s for s in specs if s.name == port.spec.name)
+    found = parameters.get(spec.name)
+    if found is None:
+        return replace(port, spec=spec)
+    return Port(spec, float(found.scale), int(found.zero_point))
+
+
+def _verify(
+    job: _Job,
+    target: str,
+    emitted: Emitted,
+    inputs: tuple[Port, ...],
+    outputs: tuple[Port, ...],
+) -> tuple[str, Verification | None, tuple[str, ...]]:
+    runtime = registry.runtime(target)
+    found = runtime.probe()
+    if not found.usable:
+        return "emitted", None, (f"not run here: {found.detail}",)
+    try:
+        with runtime.open(emitted.path) as session:
+            check, problem = compare(
+                session,
+                job.probes,
+                runtime=f"{runtime.name} {found.version}".strip(),
+                inputs=inputs,
+                outputs=outputs,
+            )
+    except EdgeKitError as e:
+        return "failed", None, (f"{target} does not run it: {e.message}",)
+    problem = problem or _beyond_rounding(job, check)
+    return ("failed", check, (problem,)) if problem else ("verified", check, ())
+
+
+def _beyond_rounding(job: _Job, check: Verification) -> str | None:
+    tolerance = FP_TOLERANCE.get(job.recipe.precision)
+    if tolerance is None:
+        return None
+    limit = tolerance * job.probes.output_range()
+    if check.max_abs_error <= limit:
+        return None
+    return (
+        f"its outputs differ from the float model by up to {check.max_abs_error:.3g}, "
+        f"more than rounding explains ({limit:.3g})"
+    )
+
+
+def _merged(plan: QuantPlan | None, emitted: Emitted) -> tuple[Reason, ...]:
+    planned = () if plan is None else plan.float_nodes
+    known = {reason.node for reason in planned}
+    return (*planned, *(r for r in emitted.float_nodes if r.node not in known))
+
+
+# The record --------------------------------------------------------------------------------------
+
+
+def _main_first(emitted: Emitted) -> list[Path]:
+    return [emitted.path, *sorted(p for p in emitted.files if p != emitted.path)]
+
+
+def _file(folder: Path, path: Path) -> File:
+    return File(path.relative_to(folder).as_posix(), sha256_of(path), path.stat().st_size)
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_if_nothing_came_out(artifacts: list[Artifact], model: Model) -> None:
+    if any(item.path for item in artifacts):
+        return
+    if len(artifacts) == 1:
+        raise UnsupportedError("\n".join(artifacts[0].notes))
+    lines = itertools.chain.from_iterable(item.notes for item in artifacts)
+    text = "\n".join(dict.fromkeys(lines))
+    raise UnsupportedError(f"no target can take '{model.name}'.\n{text}")
+
+
+def check_outcome(bundle: Bundle) -> None:
+    """Turn failed artifacts into the error that a build should stop on.
+
+    Raises:
+        UnsupportedError: if a target could not take the model.
+        GateError: if an artifact does not run, or is not the model it was made from.
+    """
+    failed = [item for item in bundle.artifacts if item.status == "failed"]
+    wrong = [item for item in failed if item.path]
+    text = "\n".join(f"{item.target}: {note}" for item in failed for note in item.notes)
+    if wrong:
+        raise GateError(f"{len(wrong)} of the artifacts failed verification.\n{text}")
+    if failed:
+        raise UnsupportedError(
+            f"{len(failed)} of {len(bundle.artifacts)} targets cannot take the model.\n{text}",
+            hint=f"the others are in '{bundle.path}'; choose targets with -t",
+        )
+
+
+def _manifest(job: _Job, feed: DataSource | None, artifacts: list[Artifact]) -> Manifest:
+    from edgekit import __version__
+    from edgekit.environment import environment
+
+    source, recipe = job.source, job.recipe
+    signature = source.signature
+    preprocessing = recipe.preprocessing or source.preprocessing
+    return Manifest(
+        edgekit=__version__,
+        source={
+            **vars(source.source),
+            "notes": list(source.source.notes),
+            "inputs": _ports_json(signature.inputs),
+            "outputs": _ports_json(signature.outputs),
+        },
+        options={
+            "targets": [str(t) for t in recipe.targets],
+            "precision": str(recipe.precision),
+            "io": str(recipe.io),
+            "io_layout": None if recipe.io_layout is None else str(recipe.io_layout),
+            "cpu": str(recipe.cpu),
+            "keep_float": [o.keep_float for o in recipe.overrides],
+        },
+        environment=environment().to_json(),
+        calibration=_calibration(job, feed),
+        preprocessing=None if preprocessing is None else preprocessing.to_json(),
+        artifacts=tuple(artifacts),
+    )
+
+
+def _ports_json(specs: tuple[Any, ...]) -> list[dict[str, Any]]:
+    from edgekit.bundle.manifest import port_to_json
+
+    return [port_to_json(Port(spec)) for spec in specs]
+
+
+def _calibration(job: _Job, feed: DataSource | None) -> dict[str, Any] | None:
+    if job.ranges is not None:
+        ranges = job.ranges
+        return {
+            "content_hash": ranges.data_hash,
+            "samples": ranges.samples,
+            "observer": ranges.observer,
+        }
+    if feed is None:
+        return None
+    return {"content_hash": feed.content_hash, "samples": job.probes.samples, "observer": None}

@@ -1,0 +1,190 @@
+"""Runs an artifact on its runtime and compares it with the float model, sample by sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.bundle.manifest import Port, Verification
+from edgekit.ir import Model, Oracle, Signature, TensorSpec
+from edgekit.runtimes.base import Session
+
+Arrays = dict[str, NDArray[Any]]
+
+MAX_SAMPLES = 64
+_BATCH = 16
+_HELD_BYTES = 64 << 20
+"""Samples and reference outputs held at a time stay below this, whatever the model's size."""
+
+_RANDOM_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Samples with what the float model makes of them.
+
+    Attributes:
+        batches: (inputs, float outputs) by name, as the model takes and gives them.
+        samples: how many samples there are in all.
+        data: `calibration` or `random`.
+    """
+
+    batches: tuple[tuple[Arrays, Arrays], ...]
+    samples: int
+    data: str
+
+    def output_range(self) -> float:
+        """Greatest minus least finite value over all float outputs; 1 where nothing varies."""
+        low, high = math.inf, -math.inf
+        for _, outputs in self.batches:
+            for array in outputs.values():
+                if np.issubdtype(array.dtype, np.floating) and np.isfinite(array).any():
+                    low = min(low, float(array[np.isfinite(array)].min()))
+                    high = max(high, float(array[np.isfinite(array)].max()))
+        return high - low if high > low else 1.0
+
+
+def probe(model: Model, batches: Iterator[Arrays] | None, data: str) -> Probe:
+    """Run the float model on up to 64 samples.
+
+    Args:
+        model: the float IR.
+        batches: samples as the model takes them; None makes random ones.
+        data: where they come from, for the manifest.
+    """
+    signature = model.signature
+    held, samples, pairs = 0, 0, []
+    with Oracle(model.ir, exact=True) as oracle:
+        for feeds in batches if batches is not None else random_batches(signature):
+            outputs = oracle.run(feeds)
+            pairs.append((feeds, outputs))
+            samples += samples_in(signature, feeds)
+            held += sum(a.nbytes for a in (*feeds.values(), *outputs.values()))
+            if samples >= MAX_SAMPLES or held >= _HELD_BYTES:
+                break
+    return Probe(tuple(pairs), samples, data)
+
+
+def probe_batch(signature: Signature) -> int:
+    """How many samples go into one run of the model."""
+    return _BATCH if signature.dynamic_batch else 1
+
+
+def samples_in(signature: Signature, feeds: Mapping[str, NDArray[Any]]) -> int:
+    """How many samples one run consumes."""
+    if signature.dynamic_batch:
+        return int(feeds[signature.inputs[0].name].shape[0])
+    return signature.batch or 1
+
+
+def random_batches(signature: Signature) -> Iterator[Arrays]:
+    """Seeded random inputs: normal floats, and integers that are 0 or 1 (safe as indices)."""
+    rng = np.random.default_rng(0)
+    for _ in range(_RANDOM_SAMPLES):
+        yield {spec.name: _random(spec, rng) for spec in signature.inputs}
+
+
+def _random(spec: TensorSpec, rng: np.random.Generator) -> NDArray[Any]:
+    shape = tuple(size if isinstance(size, int) else 1 for size in spec.shape)
+    if np.issubdtype(np.dtype(spec.dtype), np.floating):
+        return rng.normal(size=shape).astype(spec.dtype)
+    return rng.integers(0, 2, shape).astype(spec.dtype)
+
+
+@dataclass
+class _Tally:
+    signal: float = 0.0
+    noise: float = 0.0
+    worst: float = 0.0
+    agreed: int = 0
+    judged: int = 0
+    finite: bool = True
+
+
+def compare(
+    session: Session,
+    probes: Probe,
+    *,
+    runtime: str,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+) -> tuple[Verification, str | None]:
+    """Run an artifact on the probes.
+
+    Args:
+        session: the artifact on its runtime; its ports come in the order of the source's.
+        probes: samples and float outputs.
+        runtime: name and version, for the record.
+        inputs: what the artifact takes; int8 ports are fed quantized values.
+        outputs: what it gives; int8 ports are read back as real values.
+
+    Returns:
+        The comparison, and what is wrong with the artifact (values that are not finite where the
+        float model's are), or None.
+    """
+    tally = _Tally()
+    takes, gives = session.signature.inputs, session.signature.outputs
+    for feeds, expected in probes.batches:
+        fed = {
+            spec.name: quantize(feeds[port.spec.name], port)
+            for spec, port in zip(takes, inputs, strict=True)
+        }
+        got = session.run(fed)
+        for spec, port in zip(gives, outputs, strict=True):
+            _count(tally, expected[port.spec.name], dequantize(got[spec.name], port))
+    worst = tally.worst if math.isfinite(tally.worst) else float(np.finfo(np.float64).max)
+    check = Verification(
+        runtime=runtime,
+        samples=probes.samples,
+        data=probes.data,
+        agreement=tally.agreed / tally.judged if tally.judged else None,
+        sqnr_db=_decibels(tally.signal, tally.noise),
+        max_abs_error=worst,
+    )
+    problem = None if tally.finite else "it gives NaN or infinity where the float model does not"
+    return check, problem
+
+
+def quantize(array: NDArray[Any], port: Port) -> NDArray[Any]:
+    """Real values as a port takes them: rounded half to even, saturated."""
+    if port.scale is None or port.zero_point is None:
+        return array
+    kind = np.iinfo(port.spec.dtype)
+    stored = np.rint(array / np.float32(port.scale)) + port.zero_point
+    return np.clip(stored, kind.min, kind.max).astype(port.spec.dtype)
+
+
+def dequantize(array: NDArray[Any], port: Port) -> NDArray[Any]:
+    """Real values of what a port gives."""
+    if port.scale is None or port.zero_point is None:
+        return array
+    return (array.astype(np.float32) - port.zero_point) * np.float32(port.scale)
+
+
+def _count(tally: _Tally, expected: NDArray[Any], got: NDArray[Any]) -> None:
+    if not np.issubdtype(expected.dtype, np.floating):
+        return
+    wanted, found = expected.astype(np.float64), got.astype(np.float64).reshape(expected.shape)
+    usable = np.isfinite(wanted)
+    if not np.isfinite(found[usable]).all():
+        tally.finite = False
+        tally.worst = math.inf
+        return
+    error = (found - wanted)[usable]
+    tally.signal += float(np.square(wanted[usable]).sum())
+    tally.noise += float(np.square(error).sum())
+    tally.worst = max(tally.worst, float(np.abs(error).max(initial=0.0)))
+    if expected.ndim == 2 and expected.shape[1] > 1 and usable.all():
+        tally.agreed += int((wanted.argmax(1) == found.argmax(1)).sum())
+        tally.judged += expected.shape[0]
+
+
+def _decibels(signal: float, noise: float) -> float | None:
+    if noise == 0.0:
+        return None
+    return 10.0 * math.log10(max(signal, 1e-300) / noise)
