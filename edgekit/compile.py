@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,11 @@ from edgekit.bundle.bundle import MANIFEST, sha256_of
 from edgekit.bundle.staging import check_destination, staged_folder
 from edgekit.converters.base import Converter, EmitOptions, Emitted
 from edgekit.errors import EdgeKitError, GateError, Reason, UnsupportedError, UsageError
-from edgekit.ir import Model, Signature
+from edgekit.ir import Model
 from edgekit.passes.canonicalize.pipeline import canonicalize
 from edgekit.progress import SILENT, Progress, stage
 from edgekit.recipe import Recipe
-from edgekit.verification import Arrays, Probe, compare, probe, probe_batch
+from edgekit.verification import Probe, compare, probe, probe_batch
 from edgekit.vocabulary import IoType, Layout, Precision, Target
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ def compile_model(
         DataError: if the data does not fit the model.
     """
     data = data if data is not None else recipe.calibration
-    if recipe.precision is Precision.INT8 and data is None and ranges is None:
+    if recipe.precision is not Precision.INT8:
+        ranges = None
+    elif data is None and ranges is None:
         raise UsageError(
             "int8 needs calibration data.", hint="add -c DATA, samples like those in production"
         )
@@ -96,14 +98,17 @@ def compile_model(
     converters = {target: registry.converter(target) for target in recipe.targets}
     with stage(progress, "canonicalize"):
         model = _with_layout(source, recipe.io_layout)
-    feed = None if data is None else _open(data, source, recipe)
+    feed = None if data is None else _open(data, source, model, recipe)
     with staged_folder(output, replace=force, marker=MANIFEST) as folder:
         if recipe.precision is Precision.INT8:
-            ranges = ranges or _calibrate(model, source, feed, recipe, converters, progress)
-            ranges.save(folder / "ranges.json")
+            if ranges is None and feed is not None:
+                ranges = _calibrate(model, feed, recipe, converters, progress)
             (folder / "plans").mkdir()
+        if ranges is not None:
+            ranges.save(folder / "ranges.json")
         with stage(progress, "run the float model"):
-            probes = _probe(model, source, feed)
+            batches = None if feed is None else feed.batches(probe_batch(model.signature))
+            probes = probe(model, batches, "random" if feed is None else "calibration")
         job = _Job(source, model, recipe, ranges, probes, folder)
         artifacts = [_artifact(job, converters[target], progress) for target in recipe.targets]
         _refuse_if_nothing_came_out(artifacts, model)
@@ -124,74 +129,42 @@ def _with_layout(source: Model, layout: Layout | None) -> Model:
     return canonicalize(change_io_layout(canonicalize(source), layout))
 
 
-def _open(data: Any, source: Model, recipe: Recipe) -> DataSource:
+def _open(data: Any, source: Model, model: Model, recipe: Recipe) -> DataSource:
+    """The data, in the layout that the model takes after `--io-layout`."""
     from edgekit.calibration.data import open_data
 
+    have, want = source.signature, model.signature
     preprocessing = recipe.preprocessing or source.preprocessing
-    return open_data(data, source.signature, preprocessing=preprocessing, samples=recipe.samples)
-
-
-def _probe(model: Model, source: Model, feed: DataSource | None) -> Probe:
-    if feed is None:
-        return probe(model, None, "random")
-    batches = feed.batches(probe_batch(model.signature))
-    return probe(model, _relaid(batches, source.signature, model.signature), "calibration")
-
-
-_PERMUTATIONS = {Layout.NHWC: (0, 3, 1, 2), Layout.NCHW: (0, 2, 3, 1)}
-"""From a layout to the other one."""
-
-
-def _relaid(batches: Iterator[Arrays], have: Signature, want: Signature) -> Iterator[Arrays]:
-    """Batches in the source's layout, as a model with another I/O layout takes them."""
+    feed = open_data(data, have, preprocessing=preprocessing, samples=recipe.samples)
     orders = {
-        spec.name: _PERMUTATIONS[spec.layout]
+        spec.name: _PERMUTATIONS[new.layout]
         for spec, new in zip(have.inputs, want.inputs, strict=True)
-        if spec.layout is not None and new.layout is not None and spec.layout is not new.layout
+        if new.layout is not None and spec.shape != new.shape
     }
-    for batch in batches:
-        yield {
-            name: array.transpose(orders[name]).copy() if name in orders else array
-            for name, array in batch.items()
-        }
+    return feed.transposed(orders) if orders else feed
 
 
-@dataclass(frozen=True)
-class _RelaidSource:
-    """A data source whose batches have the layout of another signature."""
-
-    inner: DataSource
-    have: Signature
-    want: Signature
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-    def batches(self, batch_size: int) -> Iterator[Arrays]:
-        """Batches in the wanted layout."""
-        return _relaid(self.inner.batches(batch_size), self.have, self.want)
+_PERMUTATIONS = {Layout.NCHW: (0, 3, 1, 2), Layout.NHWC: (0, 2, 3, 1)}
+"""To a layout from the other one."""
 
 
 def _calibrate(
     model: Model,
-    source: Model,
-    feed: DataSource | None,
+    feed: DataSource,
     recipe: Recipe,
     converters: Mapping[Target, Converter],
     progress: Progress,
 ) -> Ranges:
     from edgekit.calibration import calibrate
+    from edgekit.calibration.calibrate import DEFAULT_OBSERVER
     from edgekit.passes.quantize.decide import wanted_tensors
 
-    if feed is None:
-        raise UsageError("int8 needs calibration data.", hint="add -c DATA")
     wanted = wanted_tensors(model, *(item.legal_ops for item in converters.values()))
-    relaid: Any = _RelaidSource(feed, source.signature, model.signature)
     with stage(progress, "calibrate", feed.count):
         return calibrate(
             model,
-            relaid if source.signature != model.signature else feed,
-            observer=recipe.observer,
+            feed,
+            observer=recipe.observer or DEFAULT_OBSERVER,
             tensors=sorted(wanted),
             progress=progress.update,
         )
@@ -286,7 +259,7 @@ def _verify(
     if not found.usable:
         return "emitted", None, (f"not run here: {found.detail}",)
     try:
-        with runtime.open(emitted.path) as session:
+        with runtime.open(emitted.path, trusted=True) as session:
             check, problem = compare(
                 session,
                 job.probes,

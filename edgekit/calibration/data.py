@@ -14,6 +14,7 @@ What is accepted, everywhere data is asked for:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,21 @@ class DataSource:
         if labels is not None and self.count is not None:
             labels = labels[self._picked(reader.count or 0)][: self.count]
         self.labels: NDArray[Any] | None = labels
+        self._orders: Mapping[str, tuple[int, ...]] = {}
+
+    def transposed(self, orders: Mapping[str, tuple[int, ...]]) -> DataSource:
+        """The same samples for a model that takes some inputs with other axis orders.
+
+        Args:
+            orders: input name → for each axis that the model takes, the axis that the data has.
+        """
+        view = copy(self)
+        view._orders = orders
+        return view
+
+    def _arranged(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        order = self._orders.get(name)
+        return array if order is None else np.ascontiguousarray(array.transpose(order))
 
     def batch_size(self, wanted: int) -> int:
         """Samples per run: what is wanted, unless the model's inputs have a fixed batch."""
@@ -88,7 +104,10 @@ class DataSource:
             count = len(next(iter(rows.values())))
             if self._fixed and count < size:
                 break
-            yield {name: self._feed(slot, rows[name]) for name, slot in self._slots.items()}
+            yield {
+                name: self._arranged(name, self._feed(slot, rows[name]))
+                for name, slot in self._slots.items()
+            }
             served += count
         if not served:
             raise DataError(
