@@ -1,0 +1,43 @@
+"""Writes an IR graph as an ONNX file that every consumer in use can read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx_ir
+
+IR_VERSION = 10
+"""Version of the ONNX file format, the lowest that opset 21 goes with.
+
+Opset and format are what ONNX Runtime 1.18, OpenVINO 2024.4 and TensorRT 10.8 and later read.
+"""
+
+SINGLE_FILE_LIMIT = 1 << 30
+"""Bytes of constants above which they go to a second file, since protobuf stops at 2 GB."""
+
+
+def write_onnx(model: onnx_ir.Model, path: Path) -> tuple[Path, ...]:
+    """Write a graph, with its constants in `<name>.onnx.data` beside it where they are many.
+
+    Args:
+        model: the graph; it is not changed.
+        path: of the ONNX file, in an existing folder.
+
+    Returns:
+        All files written, the ONNX file first.
+    """
+    copy = model.clone()
+    copy.ir_version = min(copy.ir_version or IR_VERSION, IR_VERSION)
+    copy.producer_name = "edgekit"
+    if constant_bytes(model) <= SINGLE_FILE_LIMIT:
+        onnx_ir.save(copy, path)
+        return (path,)
+    data = path.with_name(path.name + ".data")
+    onnx_ir.save(copy, path, external_data=data.name)
+    return (path, data)
+
+
+def constant_bytes(model: onnx_ir.Model) -> int:
+    """Bytes of all constants of the main graph."""
+    values = model.graph.initializers.values()
+    return sum(value.const_value.nbytes for value in values if value.const_value is not None)
