@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,50 @@ def model_of(onnx_text: str, constants: Mapping[str, NDArray[Any]] | None = None
     for index, node in enumerate(model.graph):
         node.name = node.name or f"{node.op_type}_{index}"
     return model
+
+
+def node_model(
+    op_type: str,
+    operands: Mapping[str, NDArray[Any] | None],
+    *,
+    constants: Collection[str] = (),
+    dynamic: Collection[str] = (),
+    outputs: int = 1,
+    **attributes: Any,
+) -> onnx_ir.Model:
+    """A named, shape-inferred graph of one node.
+
+    Args:
+        op_type: the ONNX operator.
+        operands: name and example of each operand, in order; None leaves an optional one out.
+        constants: which of them are initializers.
+        dynamic: which of them have a symbolic first size, `N`.
+        outputs: how many results the node has: `y`, `y1`, ...
+        attributes: the node's attributes; those that are None are left out.
+    """
+    import onnx
+
+    names = [name if array is not None else "" for name, array in operands.items()]
+    results = ["y" if index == 0 else f"y{index}" for index in range(outputs)]
+    given = {name: value for name, value in attributes.items() if value is not None}
+    node = onnx.helper.make_node(op_type, names, results, f"{op_type}_0", **given)
+    inputs, initializers = [], []
+    for name, array in operands.items():
+        if array is None:
+            continue
+        if name in constants:
+            initializers.append(onnx.numpy_helper.from_array(array, name))
+            continue
+        shape: list[int | str] = list(array.shape)
+        if name in dynamic and shape:
+            shape[0] = "N"
+        kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+        inputs.append(onnx.helper.make_tensor_value_info(name, kind, shape))
+    declared = [onnx.helper.make_empty_tensor_value_info(name) for name in results]
+    graph = onnx.helper.make_graph([node], "case", inputs, declared, initializers)
+    opset = [onnx.helper.make_opsetid("", 21)]
+    proto = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
+    return onnx_ir.from_proto(onnx.shape_inference.infer_shapes(proto, data_prop=True))
 
 
 def convert_and_run(

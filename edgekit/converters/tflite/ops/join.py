@@ -1,0 +1,46 @@
+"""Concat and Split."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir
+from ai_edge_litert import schema_py_generated as schema
+
+from edgekit.converters.tflite.lowering import CannotLower, Lower, Lowering, int_attribute
+from edgekit.converters.tflite.ops._build import positive_axis, static_size
+from edgekit.converters.tflite.ops.shape import forward
+
+
+def lower_concat(ctx: Lowering, node: onnx_ir.Node) -> None:
+    """Concat."""
+    inputs = [ctx.input(node, index) for index in range(len(node.inputs))]
+    if len(inputs) == 1:
+        forward(ctx, node)
+        return
+    axis = positive_axis(int_attribute(node, "axis", 0), inputs[0].rank)
+    ctx.add("CONCATENATION", inputs, ctx.output(node), schema.ConcatenationOptionsT(axis=axis))
+
+
+def lower_split(ctx: Lowering, node: onnx_ir.Node) -> None:
+    """Split into equal or unequal parts."""
+    x = ctx.input(node, 0)
+    outputs = [ctx.output(node, index) for index in range(len(node.outputs))]
+    if x.dtype == "bool":
+        raise CannotLower("Split of bool", "cast its input to int32")
+    axis = positive_axis(int_attribute(node, "axis", 0), x.rank)
+    sizes = [static_size(out, axis) for out in outputs]
+    axis_tensor = ctx.constant(np.array(axis, np.int32), "axis")
+    count = len(sizes)
+    if len(set(sizes)) == 1:
+        ctx.add("SPLIT", [axis_tensor, x], outputs, schema.SplitOptionsT(numSplits=count))
+        return
+    lengths = ctx.constant(np.array(sizes, np.int32), "sizes")
+    options = schema.SplitVOptionsT(numSplits=count)
+    ctx.add("SPLIT_V", [x, lengths, axis_tensor], outputs, options)
+
+
+LOWERINGS: dict[str, Lower] = {"Concat": lower_concat, "Split": lower_split}
+"""ONNX operator type → its lowering."""
+
+INT8_READY: frozenset[str] = frozenset(LOWERINGS)
+"""Operators whose lowering is right for int8 tensors too."""

@@ -1,0 +1,124 @@
+"""Pad in its four modes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir
+from ai_edge_litert import schema_py_generated as schema
+
+from edgekit.converters.tflite.graph import Tensor
+from edgekit.converters.tflite.lowering import CannotLower, Lower, Lowering, string_attribute
+from edgekit.converters.tflite.ops._build import (
+    absent,
+    positive_axis,
+    required,
+    scalar_like,
+    static_size,
+)
+from edgekit.converters.tflite.ops.shape import forward
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PAD_RANK = 5
+
+
+def lower_pad(ctx: Lowering, node: onnx_ir.Node) -> None:
+    """Pad: PAD for zeros, PADV2 for another constant, MIRROR_PAD, or gathered borders."""
+    x = ctx.input(node, 0)
+    mode = string_attribute(node, "mode", "constant")
+    pads = _pads(ctx, node, x.rank)
+    if (pads == 0).all():
+        forward(ctx, node)
+        return
+    out = ctx.output(node)
+    if mode == "constant":
+        _constant(ctx, node, x, pads, out)
+    elif mode == "reflect" and (pads >= 0).all():
+        options = schema.MirrorPadOptionsT(mode=schema.MirrorPadMode.REFLECT)
+        ctx.add("MIRROR_PAD", [x, ctx.constant(pads, "pads")], out, options)
+    else:
+        _gathered(ctx, x, pads, mode, out)
+
+
+def _pads(ctx: Lowering, node: onnx_ir.Node, rank: int) -> NDArray[np.int32]:
+    """(begin, end) per axis, shape (rank, 2)."""
+    given = required(ctx, node, 1, "the padding").reshape(2, -1).T
+    axes = list(range(rank))
+    if not absent(node, 3):
+        named = required(ctx, node, 3, "the axes of Pad").reshape(-1)
+        axes = [positive_axis(int(axis), rank) for axis in named]
+    pads = np.zeros((rank, 2), np.int32)
+    pads[axes] = given
+    return pads
+
+
+def _constant(
+    ctx: Lowering, node: onnx_ir.Node, x: Tensor, pads: NDArray[np.int32], out: Tensor
+) -> None:
+    if (pads < 0).any():
+        cropped = tuple(
+            None if size is None else size + int(pair.sum())
+            for size, pair in zip(x.shape, np.minimum(pads, 0), strict=True)
+        )
+        pads, crop = np.maximum(pads, 0), np.minimum(pads, 0)
+        only = (pads == 0).all()
+        x = _crop(ctx, x, crop, out if only else ctx.like(x, cropped, "cropped"))
+        if only:
+            return
+    if x.rank > _PAD_RANK:
+        raise CannotLower(f"Pad of a tensor of rank {x.rank}", "pad at most five axes")
+    value = None if absent(node, 2) else ctx.input(node, 2)
+    sizes = ctx.constant(pads, "pads")
+    if value is None or (value.data is not None and float(value.data.reshape(())) == 0):
+        ctx.add("PAD", [x, sizes], out, schema.PadOptionsT())
+        return
+    if x.quantization is not None:
+        if value.data is None:
+            raise CannotLower("a pad value that is computed at run time", "make it a constant")
+        value = scalar_like(ctx, x, float(value.data.reshape(())), "value")
+    ctx.add("PADV2", [x, sizes, value], out, schema.PadV2OptionsT())
+
+
+def _crop(ctx: Lowering, x: Tensor, crop: NDArray[np.int32], out: Tensor) -> Tensor:
+    begin, end = -crop[:, 0], crop[:, 1]
+    vectors = [begin, end, np.ones(x.rank, np.int32)]
+    mask = sum(1 << axis for axis in range(x.rank) if end[axis] == 0)
+    inputs = [x, *(ctx.constant(v.astype(np.int32), "crop") for v in vectors)]
+    return ctx.add("STRIDED_SLICE", inputs, out, schema.StridedSliceOptionsT(endMask=mask))
+
+
+def _gathered(ctx: Lowering, x: Tensor, pads: NDArray[np.int32], mode: str, out: Tensor) -> None:
+    """Borders that repeat inner elements: one GATHER per padded axis."""
+    axes = [axis for axis in range(x.rank) if pads[axis].any()]
+    for position, axis in enumerate(axes):
+        indices = _source_indices(static_size(x, axis), pads[axis], mode)
+        shape = (*x.shape[:axis], indices.size, *x.shape[axis + 1 :])
+        target = out if position == len(axes) - 1 else ctx.like(x, shape, mode)
+        inputs = [x, ctx.constant(indices, "indices")]
+        x = ctx.add("GATHER", inputs, target, schema.GatherOptionsT(axis=axis))
+
+
+def _source_indices(size: int, pad: NDArray[np.int32], mode: str) -> NDArray[np.int32]:
+    positions = np.arange(-int(pad[0]), size + int(pad[1]))
+    if mode == "edge":
+        positions = np.clip(positions, 0, size - 1)
+    elif mode == "wrap":
+        positions = positions % size
+    elif mode == "reflect":
+        period = max(2 * (size - 1), 1)
+        positions = (
+            np.abs((positions + size - 1) % period - (size - 1)) if size > 1 else positions * 0
+        )
+    else:
+        raise CannotLower(f"Pad of mode '{mode}'")
+    return positions.astype(np.int32)
+
+
+LOWERINGS: dict[str, Lower] = {"Pad": lower_pad}
+"""ONNX operator type → its lowering."""
+
+INT8_READY: frozenset[str] = frozenset(LOWERINGS)
+"""Operators whose lowering is right for int8 tensors too."""
