@@ -16,13 +16,22 @@ from typing import Any
 from edgekit.calibration.ranges import read_json
 from edgekit.errors import InputError, Reason
 from edgekit.passes.quantize._document import Reader
-from edgekit.vocabulary import CpuPolicy, Target
+from edgekit.vocabulary import CpuPolicy, Target, Word
 
 VERSION = 1
 """Version of the plan document."""
 
 DTYPES = {"int8": (-128, 127), "uint8": (0, 255), "int32": (-(2**31), 2**31 - 1)}
 """Integer types a plan can store, with their limits."""
+
+
+class NodePrecision(Word):
+    """The arithmetic of one node."""
+
+    INT8 = "int8"
+    FLOAT = "float"
+    INTEGER = "integer"
+    """It has no float tensors (shape arithmetic, indices), so there is nothing to quantize."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +73,14 @@ class NodePlan:
 
     Attributes:
         op: its ONNX operator type.
-        int8: whether it runs in integers.
+        precision: what it computes in.
         reason: why it stays float, or what is special about it.
         hint: what the user can do about it.
         inputs: operand index → key of the `tensors` entry it is read through.
     """
 
     op: str
-    int8: bool
+    precision: NodePrecision
     reason: str = ""
     hint: str = ""
     inputs: Mapping[int, str] = field(default_factory=dict)
@@ -103,7 +112,7 @@ class QuantPlan:
         return tuple(
             Reason(name, node.op, node.reason, node.hint)
             for name, node in self.nodes.items()
-            if not node.int8
+            if node.precision is NodePrecision.FLOAT
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -171,7 +180,7 @@ def _tensor_json(entry: TensorPlan) -> dict[str, Any]:
 
 
 def _node_json(node: NodePlan) -> dict[str, Any]:
-    document: dict[str, Any] = {"op": node.op, "precision": "int8" if node.int8 else "float"}
+    document: dict[str, Any] = {"op": node.op, "precision": str(node.precision)}
     if node.reason:
         document["reason"] = node.reason
     if node.hint:
@@ -214,7 +223,7 @@ def _read_node(reader: Reader) -> NodePlan:
     )
     return NodePlan(
         op=reader.text("op"),
-        int8=reader.word("precision", ["int8", "float"]) == "int8",
+        precision=NodePrecision(reader.word("precision", [str(p) for p in NodePrecision])),
         reason=reader.text("reason"),
         hint=reader.text("hint"),
         inputs={int(index): key for index, key in inputs.items()},
