@@ -32,7 +32,8 @@ def model_of(onnx_text: str, constants: Mapping[str, NDArray[Any]] | None = None
         model.graph.inputs.remove(value)
         value.const_value = onnx_ir.tensor(array, name=name)
         model.graph.register_initializer(value)
-    for step in (LiftConstantsToInitializersPass(), NameFixPass(), ShapeInferencePass()):
+    lift = LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)
+    for step in (lift, NameFixPass(), ShapeInferencePass()):
         step(model)
     for index, node in enumerate(model.graph):
         node.name = node.name or f"{node.op_type}_{index}"

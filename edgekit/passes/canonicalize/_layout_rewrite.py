@@ -1,0 +1,135 @@
+"""Writes a solved choice of axis orders back into the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir
+
+from edgekit.passes.canonicalize._axis_edits import constant, dims_of, new_constant
+from edgekit.passes.canonicalize._layout_problem import LayoutProblem, Reader, Site
+from edgekit.passes.canonicalize._perms import Perm, between, identity, order
+
+
+@dataclass(frozen=True)
+class _Delivery:
+    """In which order a value is made, and in which order each reader gets it."""
+
+    site: Site
+    given: Perm
+    readers: tuple[tuple[Reader, Perm], ...]
+
+
+def materialize(problem: LayoutProblem) -> None:
+    """Rewrite nodes for their labels and insert the transposes that are left."""
+    graph = problem.graph
+    plan = [
+        _Delivery(site, problem.given(site), tuple((r, problem.wanted(r)) for r in site.readers))
+        for site in problem.sites.values()
+    ]
+    _apply_labels(problem)
+    outputs = list(graph.outputs)
+    for delivery in plan:
+        _deliver(graph, delivery, outputs)
+    _set_outputs(graph, outputs)
+    for node in reversed(problem.transposes):
+        value = node.outputs[0]
+        if not value.uses() and not value.is_graph_output():
+            graph.remove(node, safe=True)
+
+
+def _apply_labels(problem: LayoutProblem) -> None:
+    """Nodes that reorder features come first: they look at constants that others rewrite."""
+    changed = [
+        (node, label) for node, label in problem.labels.items() if label != problem.neutral[node]
+    ]
+    changed.sort(key=lambda entry: not getattr(entry[1], "features", False))
+    for node, label in changed:
+        rule = problem.rule(node)
+        if rule is not None:
+            rule.apply(node, label)
+
+
+def _deliver(graph: onnx_ir.Graph, delivery: _Delivery, outputs: list[onnx_ir.Value]) -> None:
+    made: dict[Perm, onnx_ir.Value] = {delivery.given: delivery.site.value}
+    for reader, wanted in delivery.readers:
+        if wanted not in made:
+            made[wanted] = _moved(graph, delivery.site, delivery.given, wanted)
+        if reader.node is None:
+            outputs[reader.index] = made[wanted]
+        elif reader.node.inputs[reader.index] is not made[wanted]:
+            reader.node.replace_input_with(reader.index, made[wanted])
+
+
+def _moved(graph: onnx_ir.Graph, site: Site, given: Perm, wanted: Perm) -> onnx_ir.Value:
+    """A value in another order: a new constant, a Reshape where that is enough, a Transpose."""
+    perm = between(given, wanted)
+    name = fresh_name(graph, f"{site.value.name}/{''.join(map(str, wanted))}")
+    data = constant(site.value)
+    if data is not None:
+        any_node = next(iter(graph))
+        return new_constant(any_node, data.transpose(perm), name)
+    dims = tuple(site.dims[axis] for axis in wanted)
+    result = onnx_ir.Value(name=name, shape=onnx_ir.Shape(dims), type=site.value.type)
+    dynamic = sum(not isinstance(size, int) for size in dims)
+    if order(given, site.dims) == order(wanted, site.dims) and dynamic <= 1:
+        sizes = np.array([s if isinstance(s, int) else -1 for s in dims], np.int64)
+        shape = new_constant(next(iter(graph)), sizes, f"{name}/shape")
+        node = onnx_ir.node("Reshape", [site.value, shape], outputs=[result], name=name)
+    else:
+        node = onnx_ir.node(
+            "Transpose", [site.value], {"perm": list(perm)}, outputs=[result], name=name
+        )
+    _insert_behind(graph, site.value, node)
+    return result
+
+
+def _insert_behind(graph: onnx_ir.Graph, value: onnx_ir.Value, node: onnx_ir.Node) -> None:
+    producer = value.producer()
+    if producer is not None:
+        graph.insert_after(producer, node)
+    else:
+        graph.insert_before(graph[0], node)
+
+
+def _set_outputs(graph: onnx_ir.Graph, wanted: list[onnx_ir.Value]) -> None:
+    """Let each output be the value wanted for it, under the name it had."""
+    previous = list(graph.outputs)
+    kept = {id(old) for old, new in zip(previous, wanted, strict=True) if old is new}
+    taken: set[int] = set()
+    for index, (old, new) in enumerate(zip(previous, wanted, strict=True)):
+        if old is new:
+            continue
+        name = old.name or "output"
+        old.name = fresh_name(graph, f"{name}/inner")
+        value = new
+        if new.producer() is None or id(new) in taken or id(new) in kept:
+            value = onnx_ir.Value(name=name, shape=onnx_ir.Shape(dims_of(new)), type=new.type)
+            graph.append(onnx_ir.node("Identity", [new], outputs=[value], name=name))
+        taken.add(id(new))
+        value.name = name
+        graph.outputs[index] = value
+
+
+def fresh_name(graph: onnx_ir.Graph, name: str) -> str:
+    """A name that no value of the graph has."""
+    used = _names(graph)
+    count = 0
+    candidate = name
+    while candidate in used:
+        count += 1
+        candidate = f"{name}_{count}"
+    return candidate
+
+
+def _names(graph: onnx_ir.Graph) -> set[str | None]:
+    read: Callable[[onnx_ir.Value], str | None] = lambda value: value.name  # noqa: E731
+    names = {read(v) for v in (*graph.inputs, *graph.initializers.values())}
+    for node in graph:
+        names.update(read(v) for v in node.outputs)
+    return names
+
+
+__all__ = ["fresh_name", "identity", "materialize"]
