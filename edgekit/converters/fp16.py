@@ -30,6 +30,9 @@ SMALLEST = float(np.finfo(np.float16).smallest_subnormal)
 SMALL_CONSTANT = 256
 """Elements below which storing a constant as float16 saves nothing worth a node."""
 
+FP16_NOTE = "weights are stored in float16 and computed with in float32"
+"""What the artifacts made by `store_fp16` say of themselves."""
+
 SENSITIVE: dict[str, str] = {
     "ReduceSumSquare": "squares and sums overflow float16",
     "ReduceL2": "squares and sums overflow float16",
@@ -74,7 +77,8 @@ def store_fp16(model: onnx_ir.Model) -> Half:
     """Store float32 constants as float16, each followed by a Cast back to float32.
 
     Consumers fold the Cast when they load the file, so that speed and arithmetic are those of
-    float32 and the only loss is the rounding of the weights.
+    float32 and the only loss is the rounding of the weights. Biases and other vectors stay as
+    they are: they weigh little and their rounding shifts every output.
 
     Args:
         model: a canonical graph; it is not changed.
@@ -84,7 +88,9 @@ def store_fp16(model: onnx_ir.Model) -> Half:
     kept: list[Reason] = []
     for value in list(graph.initializers.values()):
         array = _float_array(value)
-        if array is None or array.size < SMALL_CONSTANT or value.is_graph_output():
+        if array is None or array.ndim < 2 or array.size < SMALL_CONSTANT:
+            continue
+        if value.is_graph_output():
             continue
         if problem := unfit(array):
             kept.extend(

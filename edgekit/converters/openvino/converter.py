@@ -1,0 +1,166 @@
+"""OpenVINO IR from the canonical graph: float32, float16 weights, or INT8 from Q/DQ."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx_ir
+
+from edgekit.converters.base import Converter, EmitOptions, Emitted, artifact_stem
+from edgekit.converters.fp16 import FP16_NOTE, store_fp16
+from edgekit.converters.onnx_file import SINGLE_FILE_LIMIT, constant_bytes, write_onnx
+from edgekit.converters.quantized import quantized_nodes
+from edgekit.errors import Reason, UnsupportedError
+from edgekit.ir import Model
+from edgekit.packages import import_openvino
+from edgekit.vocabulary import Precision, Target
+
+if TYPE_CHECKING:
+    from edgekit.passes.quantize.rules import LegalOps
+
+_NOT_SUPPORTED = re.compile(r"does not support the following ONNX operations:\s*([^\n]+)")
+_FAILED_NODE = re.compile(r"(?:node|operation)s?\s+(?:with name\s+)?['\"`]([^'\"`]+)['\"`]", re.I)
+_INT8_TYPES = frozenset({"i8", "u8"})
+_HINT = "rewrite it with other ONNX operators, or leave openvino out of the targets"
+
+
+class OpenVINOConverter(Converter):
+    """Reads the graph with OpenVINO's ONNX frontend and saves it as IR."""
+
+    target = Target.OPENVINO
+
+    @property
+    def legal_ops(self) -> LegalOps:
+        """What may be quantized on OpenVINO."""
+        from edgekit.converters.openvino.legal import LEGAL
+
+        return LEGAL
+
+    def _explain(self, model: Model) -> Sequence[Reason]:
+        try:
+            with _read(model):
+                return ()
+        except UnsupportedError as e:
+            return e.reasons
+
+    def _emit(self, model: Model, folder: Path, options: EmitOptions) -> Emitted:
+        openvino = import_openvino("the openvino converter")
+        path = folder / f"{artifact_stem(model, options)}.xml"
+        notes: tuple[str, ...] = ()
+        found: tuple[Reason, ...] = ()
+        if options.precision is Precision.FP16:
+            half = store_fp16(model.ir)
+            model = replace(model, ir=half.model)
+            notes = (FP16_NOTE, *map(str, half.float_nodes))
+        with _read(model) as graph:
+            _name_ports(model, graph)
+            # OpenVINO's own compression would round biases too, and shift every output.
+            openvino.save_model(graph, str(path), compress_to_fp16=False)
+            if options.precision is Precision.INT8:
+                found, notes = _int8_evidence(model, graph)
+        files = (path, path.with_suffix(".bin"))
+        return Emitted(path, tuple(f for f in files if f.is_file()), found, notes)
+
+
+@contextmanager
+def _read(model: Model) -> Iterator[Any]:
+    """The graph as an OpenVINO model; files behind it live as long as the block."""
+    core = import_openvino("the openvino converter").Core()
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
+        if constant_bytes(model.ir) <= SINGLE_FILE_LIMIT:
+            source: str | bytes = onnx_ir.to_proto(model.ir).SerializeToString()
+        else:
+            source = str(write_onnx(model.ir, Path(scratch) / "model.onnx")[0])
+        try:
+            graph = core.read_model(model=source)
+        except RuntimeError as e:
+            raise UnsupportedError(
+                f"'{model.name}' cannot be converted to openvino:",
+                reasons=reasons_of(model.ir, str(e)),
+            ) from e
+        yield graph
+
+
+def reasons_of(model: onnx_ir.Model, message: str) -> tuple[Reason, ...]:
+    """One reason for each node that a message of OpenVINO's ONNX frontend is about.
+
+    Args:
+        model: the graph that was read.
+        message: the text of the frontend's error.
+    """
+    reasons: list[Reason] = []
+    if match := _NOT_SUPPORTED.search(message):
+        named = {name.strip().rpartition(".")[2] for name in match[1].split(",")}
+        reasons += [
+            Reason(node.name or "", node.op_type, "OpenVINO has no such operator", _HINT)
+            for node in model.graph
+            if node.op_type in named
+        ]
+    if not reasons:
+        known = {node.name: node for node in model.graph}
+        names = [name for name in _FAILED_NODE.findall(message) if name in known]
+        words = _last_words(message)
+        reasons = [
+            Reason(name, known[name].op_type, f"OpenVINO says: {words}", _HINT)
+            for name in dict.fromkeys(names)
+        ] or [Reason(model.graph.name or "graph", "graph", f"OpenVINO says: {words}", _HINT)]
+    return tuple(reasons)
+
+
+def _last_words(message: str) -> str:
+    """The line that tells most: the last that is neither a code location nor empty."""
+    lines = [line.strip() for line in message.splitlines()]
+    telling = [s for s in lines if s and not s.startswith(("Exception from", "Check '", "src/"))]
+    return (telling or lines or [""])[-1][:300]
+
+
+def _name_ports(model: Model, graph: Any) -> None:
+    """Give inputs and outputs the names of the source, and nothing but those."""
+    inputs = [v for v in model.graph.inputs if v.name not in model.graph.initializers]
+    for value, port in zip(inputs, graph.inputs, strict=True):
+        port.get_tensor().set_names({value.name})
+        port.get_node().set_friendly_name(value.name)
+    for value, port in zip(model.graph.outputs, graph.outputs, strict=True):
+        tensor = port.get_tensor()
+        # An output that is an input, or two outputs in one, share a tensor and its names.
+        shared = tensor.get_names() & {v.name for v in (*inputs, *model.graph.outputs)}
+        tensor.set_names(shared | {value.name})
+        port.get_node().set_friendly_name(value.name)
+
+
+def _int8_evidence(model: Model, graph: Any) -> tuple[tuple[Reason, ...], tuple[str, ...]]:
+    """Compile for this CPU and look which nodes the plugin really runs in INT8."""
+    expected = quantized_nodes(model.graph)
+    core = import_openvino().Core()
+    compiled = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    running = set(_int8_layers(compiled.get_runtime_model()))
+    missing = [node for node in expected if node.name not in running]
+    reasons = tuple(
+        Reason(
+            node.name or "",
+            node.op_type,
+            "OpenVINO's CPU plugin runs it in float on this machine",
+            "its kernels for this CPU have no INT8 form of it",
+        )
+        for node in missing
+    )
+    done = len(expected) - len(missing)
+    return reasons, (f"{done} of {len(expected)} quantized compute nodes run in INT8 on this CPU",)
+
+
+def _int8_layers(runtime_model: Any) -> Iterator[str]:
+    """Names of the original layers behind the executed nodes that are INT8."""
+    for op in runtime_model.get_ops():
+        info = op.get_rt_info()
+        primitive = info["primitiveType"].astype(str).lower()
+        precision = info["runtimePrecision"].astype(str).lower()
+        if precision in _INT8_TYPES or primitive.endswith("i8"):
+            for layer in info["originalLayersNames"].astype(str).split(","):
+                yield layer.removesuffix("/WithoutBiases")
+                yield layer.partition("/WithoutBiases")[0]

@@ -1,0 +1,23 @@
+"""What the Q/DQ pairs of a graph say about its nodes."""
+
+from __future__ import annotations
+
+import onnx_ir
+
+COMPUTE = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""Operators with two operands that integer kernels multiply."""
+
+
+def is_dequantized(value: onnx_ir.Value | None) -> bool:
+    """Whether a value comes from a DequantizeLinear."""
+    producer = None if value is None else value.producer()
+    return producer is not None and producer.op_type == "DequantizeLinear"
+
+
+def quantized_nodes(graph: onnx_ir.Graph) -> tuple[onnx_ir.Node, ...]:
+    """Compute nodes both of whose operands are quantized: those meant to run in INT8."""
+    return tuple(
+        node
+        for node in graph
+        if node.op_type in COMPUTE and all(is_dequantized(v) for v in node.inputs[:2])
+    )
