@@ -1,0 +1,196 @@
+"""Builds the ONNX graph of a TFLite subgraph: inputs, operators in order, outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx_ir
+from onnx_ir.passes.common import ShapeInferencePass
+
+from edgekit.errors import ModelFileError, Reason, UnsupportedError
+from edgekit.frontends.tflite.builder import Builder
+from edgekit.frontends.tflite.dilation import join_dilated_convolutions
+from edgekit.frontends.tflite.layouts import images
+from edgekit.frontends.tflite.lowering import CannotRead, OpContext, onnx_type
+from edgekit.frontends.tflite.model import Operator, SignatureNames, Subgraph, Tensor, TFLiteModel
+from edgekit.frontends.tflite.ops.custom import CUSTOM_OPS
+from edgekit.frontends.tflite.ops.table import BUILTIN_OPS
+from edgekit.frontends.tflite.ops.unsupported import UNSUPPORTED
+from edgekit.frontends.tflite.state import GraphState
+from edgekit.ir.verify import verify
+
+_MISFITS = (IndexError, KeyError, OverflowError, TypeError, ValueError, ZeroDivisionError)
+_BATCH = "batch"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A subgraph in ONNX form.
+
+    Attributes:
+        graph: the ONNX model.
+        images: names of the inputs and outputs that are channels-last images.
+        notes: what the user should know about how it was read.
+    """
+
+    graph: onnx_ir.Model
+    images: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def import_subgraph(model: TFLiteModel, name: str) -> Imported:
+    """Read the main subgraph of a file.
+
+    Args:
+        model: the contents of the file.
+        name: of the resulting graph.
+
+    Raises:
+        UnsupportedError: with a reason for each operator that cannot be read.
+        ModelFileError: if operators do not fit their tensors.
+    """
+    subgraph = join_dilated_convolutions(model.subgraphs[0])
+    signature = next((s for s in model.signatures if s.subgraph == 0), None)
+    return _Import(subgraph, signature, name).run()
+
+
+class _Import:
+    def __init__(self, subgraph: Subgraph, signature: SignatureNames | None, name: str) -> None:
+        self._subgraph = subgraph
+        self._name = name
+        self._builder = Builder()
+        self._state = GraphState(subgraph, self._builder)
+        self._reasons: list[Reason] = []
+        given_inputs = signature.inputs if signature else {}
+        given_outputs = signature.outputs if signature else {}
+        self._input_names = self._names(subgraph.inputs, given_inputs, "input")
+        self._output_names = self._names(subgraph.outputs, given_outputs, "output")
+
+    def _names(self, indices: Sequence[int], given: dict[int, str], role: str) -> list[str]:
+        """The names of inputs or outputs, claimed before any inner value can take them."""
+        tensors = [self._subgraph.tensors[i] for i in indices]
+        return [
+            self._builder.reserve(given.get(t.index) or t.name or f"{role}_{position}")
+            for position, t in enumerate(tensors)
+        ]
+
+    def run(self) -> Imported:
+        inputs = self._inputs()
+        for operator in self._subgraph.operators:
+            self._lower(operator)
+        outputs = [] if self._reasons else self._outputs()
+        if self._reasons:
+            raise UnsupportedError(
+                "the TFLite model uses operators that cannot be read.", reasons=self._reasons
+            )
+        if not outputs:
+            raise ModelFileError("the TFLite model has no output.")
+        graph = self._builder.model(self._name, inputs, outputs)
+        self._infer_shapes(graph)
+        verify(graph)
+        found = images(self._subgraph)
+        named = zip(
+            (*self._subgraph.inputs, *self._subgraph.outputs),
+            (*self._input_names, *self._output_names),
+            strict=True,
+        )
+        pictures = tuple(name for index, name in named if index in found)
+        return Imported(graph, pictures, tuple(self._state.notes))
+
+    def _inputs(self) -> list[onnx_ir.Value]:
+        indices = self._subgraph.inputs
+        if len(set(indices)) < len(indices):
+            raise ModelFileError("the TFLite model lists an input twice.")
+        values = []
+        for index, name in zip(indices, self._input_names, strict=True):
+            tensor = self._subgraph.tensors[index]
+            value = self._builder.input(name, self._type(tensor, "input"), self._open(tensor, name))
+            self._state.bind(index, value)
+            values.append(value)
+        return values
+
+    def _type(self, tensor: Tensor, role: str) -> onnx_ir.DataType:
+        try:
+            return onnx_type(tensor.dtype)
+        except CannotRead as e:
+            self._reasons.append(Reason(tensor.name, role, e.reason, e.hint))
+            return onnx_ir.DataType.FLOAT
+
+    def _open(self, tensor: Tensor, name: str) -> list[int | str | None]:
+        """Sizes with names for the open ones; the first axis shares one name in all inputs."""
+        return [
+            n if n is not None else _BATCH if axis == 0 and self._batched else f"{name}_{axis}"
+            for axis, n in enumerate(tensor.shape)
+        ]
+
+    @property
+    def _batched(self) -> bool:
+        shapes = [self._subgraph.tensors[i].shape for i in self._subgraph.inputs]
+        return bool(shapes) and all(shape and shape[0] is None for shape in shapes)
+
+    def _lower(self, operator: Operator) -> None:
+        context = OpContext(self._state, operator)
+        self._builder.scope = self._scope(operator)
+        try:
+            table = CUSTOM_OPS if operator.custom else BUILTIN_OPS
+            function = table.get(operator.kind)
+            if function is None:
+                raise _unknown(operator)
+            function(context)
+        except CannotRead as e:
+            self._reasons.append(Reason(self._builder.scope, operator.kind, e.reason, e.hint))
+            self._stand_in(operator)
+        except _MISFITS as e:
+            raise ModelFileError(
+                f"operator {operator.index} ({operator.kind}) does not fit its tensors: {e}."
+            ) from e
+
+    def _scope(self, operator: Operator) -> str:
+        first = next((i for i in operator.outputs if i >= 0), None)
+        name = self._subgraph.tensors[first].name if first is not None else ""
+        return name or f"{operator.kind}_{operator.index}"
+
+    def _stand_in(self, operator: Operator) -> None:
+        """Values for the results of an operator without equivalent, so that reading goes on."""
+        for index in operator.outputs:
+            if index >= 0:
+                self._state.bind(index, onnx_ir.Value(name=f"unread_{index}"))
+
+    def _outputs(self) -> list[onnx_ir.Value]:
+        values: list[onnx_ir.Value] = []
+        inputs = set(self._subgraph.inputs)
+        self._builder.scope = "outputs"
+        for index, name in zip(self._subgraph.outputs, self._output_names, strict=True):
+            tensor = self._subgraph.tensors[index]
+            dtype = self._type(tensor, "output")
+            value = self._state.raw(index)
+            if index in inputs or value in values or value.producer() is None:
+                value = self._builder.op("Identity", value)
+            value.name = name
+            value.dtype = dtype
+            values.append(value)
+        return values
+
+    def _infer_shapes(self, graph: onnx_ir.Model) -> None:
+        """Shapes by ONNX's inference; the file's own where that finds none."""
+        ShapeInferencePass(check_type=False, strict_mode=False)(graph)
+        for index, value in zip(self._subgraph.outputs, graph.graph.outputs, strict=True):
+            declared = self._open(self._subgraph.tensors[index], value.name or "")
+            inferred = list(value.shape) if value.shape is not None else declared
+            if len(inferred) != len(declared):
+                declared = [None] * len(inferred)
+            sizes = [
+                i if isinstance(i, int) else d for i, d in zip(inferred, declared, strict=True)
+            ]
+            value.shape = onnx_ir.Shape(sizes)
+
+
+def _unknown(operator: Operator) -> CannotRead:
+    if operator.custom:
+        return CannotRead(
+            "it is a custom operator, whose meaning is not in the file",
+            "export the model with builtin operators only",
+        )
+    reason, hint = UNSUPPORTED.get(operator.builtin, ("no ONNX form of it is known here", ""))
+    return CannotRead(reason, hint)

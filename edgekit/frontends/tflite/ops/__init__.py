@@ -1,0 +1,1 @@
+"""How each TFLite operator reads in ONNX: one topic a file, each with a literal table."""
