@@ -54,7 +54,10 @@ def _apply_labels(problem: LayoutProblem) -> None:
 
 def _deliver(graph: onnx_ir.Graph, delivery: _Delivery, outputs: list[onnx_ir.Value]) -> None:
     made: dict[Perm, onnx_ir.Value] = {delivery.given: delivery.site.value}
+    fixed = constant(delivery.site.value) is not None
     for reader, wanted in delivery.readers:
+        if fixed and wanted == reader.through == delivery.given:
+            continue  # read directly: `apply` may have put another constant in its place
         if wanted not in made:
             made[wanted] = _moved(graph, delivery.site, delivery.given, wanted)
         if reader.node is None:
