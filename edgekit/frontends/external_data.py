@@ -129,17 +129,18 @@ def _external_path(location: str, folder: Path, where: str) -> Path:
     return path
 
 
-def settle(model: onnx_ir.Model, folder: Path) -> None:
+def settle(model: onnx_ir.Model, folder: Path, limit: int = IN_MEMORY_LIMIT) -> None:
     """Give external tensors their folder, and read them unless they are too large for memory.
 
     Args:
         model: a model whose tensors passed `check_tensor`; changed in place.
         folder: folder of the model file.
+        limit: bytes of external data up to which they are read into memory.
     """
     onnx_ir.external_data.set_base_dir(model.graph, str(folder.resolve()))
     constants = [v for graph in model.graphs() for v in graph.initializers.values()]
     external = [v for v in constants if isinstance(v.const_value, onnx_ir.ExternalTensor)]
-    if sum(v.const_value.nbytes for v in external if v.const_value is not None) > IN_MEMORY_LIMIT:
+    if sum(v.const_value.nbytes for v in external if v.const_value is not None) > limit:
         return
     for value in external:
         tensor = value.const_value

@@ -11,7 +11,13 @@ from onnx_ir.passes.common import InlinePass
 
 from edgekit.errors import EdgeKitError, ModelFileError
 from edgekit.frontends.base import Frontend, LoadOptions
-from edgekit.frontends.external_data import check_tensor, node_tensors, settle, tensors_of
+from edgekit.frontends.external_data import (
+    IN_MEMORY_LIMIT,
+    check_tensor,
+    node_tensors,
+    settle,
+    tensors_of,
+)
 from edgekit.frontends.layouts import find_layouts
 from edgekit.frontends.onnx_support import check_nodes, check_operators, check_opset
 from edgekit.frontends.provenance import file_source
@@ -47,12 +53,16 @@ class OnnxFrontend(Frontend):
         return Model(ir, find_layouts(ir.graph), None, file_source(path, "onnx", version))
 
 
-def read_graph(path: Path, label: str | None = None) -> onnx_ir.Model:
+def read_graph(
+    path: Path, label: str | None = None, *, in_memory_limit: int = IN_MEMORY_LIMIT
+) -> onnx_ir.Model:
     """Read and check an ONNX file; local functions come out inlined.
 
     Args:
         path: the file.
         label: what messages call it; default: its name.
+        in_memory_limit: bytes of external data up to which constants are read at once; above, they
+            stay memory-mapped files.
 
     Raises:
         ModelFileError: if it is damaged.
@@ -69,7 +79,7 @@ def read_graph(path: Path, label: str | None = None) -> onnx_ir.Model:
             for tensor in node_tensors(node):
                 check_tensor(tensor, path.parent, label)
     check_nodes(proto, label)
-    return _to_ir(proto, path.parent, label)
+    return _to_ir(proto, path.parent, label, in_memory_limit)
 
 
 def _parse(path: Path, label: str) -> onnx.ModelProto:
@@ -92,11 +102,11 @@ def _parse(path: Path, label: str) -> onnx.ModelProto:
     return proto
 
 
-def _to_ir(proto: onnx.ModelProto, folder: Path, label: str) -> onnx_ir.Model:
+def _to_ir(proto: onnx.ModelProto, folder: Path, label: str, limit: int) -> onnx_ir.Model:
     _check_function_calls(proto, label)
     try:
         ir = onnx_ir.from_proto(proto)
-        settle(ir, folder)
+        settle(ir, folder, limit)
         if ir.functions:
             ir = InlinePass()(ir).model
         verify(ir)
