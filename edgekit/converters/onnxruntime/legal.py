@@ -7,7 +7,7 @@ products in 16 bits, which overflow when weights use all 8 bits; with 7 they can
 
 from __future__ import annotations
 
-from edgekit.passes.quantize.conditions import CONV, GEMM, softmax_last_axis, when
+from edgekit.passes.quantize.conditions import CONV, GEMM, INT32_BIAS, softmax_last_axis, when
 from edgekit.passes.quantize.rules import (
     Activation,
     Axis,
@@ -23,7 +23,13 @@ from edgekit.vocabulary import CpuPolicy, Target
 
 _COMPUTE = (
     OpRule(("Conv",), (0,), WeightRule(1, Axis(0)), BiasRule(), conditions=CONV),
-    OpRule(("Gemm",), (0,), WeightRule(1, Axis(1, "transB", 0)), BiasRule(), conditions=GEMM),
+    OpRule(
+        ("Gemm",),
+        (0,),
+        WeightRule(1, Axis(1, "transB", 0)),
+        BiasRule(),
+        conditions=(*GEMM, INT32_BIAS),
+    ),
     OpRule(("MatMul",), (0, 1), WeightRule(1, Axis(-1), rank=2)),
 )
 

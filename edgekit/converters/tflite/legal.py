@@ -9,6 +9,7 @@ from __future__ import annotations
 from edgekit.passes.quantize.conditions import (
     CONV,
     GEMM,
+    INT32_BIAS,
     attribute_is,
     rank_in,
     softmax_last_axis,
@@ -43,7 +44,13 @@ _COMPUTE = (
         BiasRule(),
         conditions=(*CONV, attribute_is("group", 1, 1)),
     ),
-    OpRule(("Gemm",), (0,), WeightRule(1, Axis(1, "transB", 0)), BiasRule(), conditions=GEMM),
+    OpRule(
+        ("Gemm",),
+        (0,),
+        WeightRule(1, Axis(1, "transB", 0)),
+        BiasRule(),
+        conditions=(*GEMM, INT32_BIAS),
+    ),
     OpRule(("MatMul",), (0, 1), WeightRule(1, Axis(-1), rank=2)),
 )
 

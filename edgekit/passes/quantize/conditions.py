@@ -108,6 +108,17 @@ def finite_constants(node: onnx_ir.Node) -> bool:
     return True
 
 
+def one_bias_per_output(node: onnx_ir.Node) -> bool:
+    """Whether the bias of a Gemm, where it has one, is [N] or [1, N]."""
+    weight, bias = operand(node, 1), operand(node, 2)
+    if bias is None:
+        return True
+    if weight is None or weight.shape is None or bias.shape is None:
+        return False
+    size = weight.shape[0 if int_attribute(node, "transB", 0) else 1]
+    return tuple(bias.shape) in ((size,), (1, size))
+
+
 _MASK = 1e20
 """Constants from this magnitude on stand for infinity; no 8-bit scale serves them."""
 
@@ -126,3 +137,6 @@ GEMM = (
     attribute_is("transA", 0, 0),
 )
 """What every integer Gemm needs."""
+
+INT32_BIAS = when(one_bias_per_output, "its bias is not one value per output")
+"""What a Gemm needs besides, where its bias is stored as int32."""

@@ -25,7 +25,7 @@ class QType:
 
     Attributes:
         dtype: NumPy name of the stored type: `int8`, `uint8` or `int32`.
-        symmetric: whether the zero point is fixed (0, or the middle of an unsigned type).
+        symmetric: whether the zero point is always 0; only for signed types.
         narrow: whether the lowest value is left out, so that the range mirrors around zero.
         bits: how many bits of the type are used.
     """
@@ -191,8 +191,8 @@ class LegalOps:
     closed: bool
     fusions: tuple[Fusion, ...] = ()
     residual: frozenset[str] = frozenset()
-    float_reasons: Mapping[str, str] = MappingProxyType({})
-    weight_bits: Mapping[CpuPolicy, int] = MappingProxyType({})
+    float_reasons: Mapping[str, str] = field(default_factory=dict)
+    weight_bits: Mapping[CpuPolicy, int] = field(default_factory=dict)
     _by_op: Mapping[str, OpRule] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
