@@ -5,35 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import onnx_ir
 from numpy.typing import NDArray
 
 from edgekit.passes.canonicalize._perms import Dims, Perm
+from edgekit.passes.canonicalize.rewrite import add_constant, dims, graph_of, input_at
 
 
-def rank_of(value: onnx_ir.Value | None) -> int | None:
-    """Number of axes; None when unknown."""
-    return None if value is None or value.shape is None else len(value.shape)
-
-
-def dims_of(value: onnx_ir.Value) -> Dims:
-    """Sizes; symbolic ones by name."""
-    if value.shape is None:
-        return ()
-    return tuple(size if isinstance(size, int) else size.value for size in value.shape)
-
-
-def constant(value: onnx_ir.Value | None) -> NDArray[Any] | None:
-    """The values of an initializer; None for anything else."""
-    if value is None or value.const_value is None or value.is_graph_input():
-        return None
-    return value.const_value.numpy()
-
-
-def operand(node: onnx_ir.Node, index: int) -> onnx_ir.Value | None:
-    """An operand, None when absent."""
-    return node.inputs[index] if index < len(node.inputs) else None
+def dims_of(value: onnx_ir.Value | None) -> Dims:
+    """Sizes; symbolic ones by name; none at all when the rank is unknown."""
+    return dims(value) or ()
 
 
 def int_of(node: onnx_ir.Node, name: str, default: int) -> int:
@@ -47,34 +28,13 @@ def set_int(node: onnx_ir.Node, name: str, number: int) -> None:
     node.attributes[name] = onnx_ir.AttrInt64(name, number)
 
 
-def new_constant(node: onnx_ir.Node, data: NDArray[Any], hint: str) -> onnx_ir.Value:
-    """Register an initializer of the node's graph under an unused name."""
-    graph = node.graph
-    if not isinstance(graph, onnx_ir.Graph):
-        raise TypeError(f"{node.op_type} '{node.name}' is not in a graph")
-    name = hint
-    count = 0
-    while name in graph.initializers:
-        count += 1
-        name = f"{hint}_{count}"
-    tensor = onnx_ir.tensor(np.ascontiguousarray(data).reshape(data.shape), name=name)
-    value = onnx_ir.Value(
-        name=name,
-        shape=onnx_ir.Shape(data.shape),
-        type=onnx_ir.TensorType(tensor.dtype),
-        const_value=tensor,
-    )
-    graph.register_initializer(value)
-    return value
-
-
 def replace_constant(node: onnx_ir.Node, index: int, data: NDArray[Any]) -> None:
     """Let a node read another constant in place of one of its own."""
-    old = operand(node, index)
+    old = input_at(node, index)
     hint = (old.name if old is not None else None) or f"{node.name}/{index}"
     if index >= len(node.inputs):
         node.resize_inputs(index + 1)
-    node.replace_input_with(index, new_constant(node, data, f"{hint}/permuted"))
+    node.replace_input_with(index, add_constant(graph_of(node), data, hint))
 
 
 def permute_shape(value: onnx_ir.Value, perm: Perm) -> None:

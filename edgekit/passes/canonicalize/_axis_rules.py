@@ -17,17 +17,16 @@ import onnx_ir
 from numpy.typing import NDArray
 
 from edgekit.passes.canonicalize._axis_edits import (
-    constant,
     dims_of,
     int_of,
     normalized,
-    operand,
     permute_shape,
-    rank_of,
     replace_constant,
     set_int,
 )
 from edgekit.passes.canonicalize._perms import Perm, identity, with_axes, without
+from edgekit.passes.canonicalize.rewrite import constant, input_at
+from edgekit.passes.canonicalize.rewrite import rank as rank_of
 
 Label = Any
 """What a rule says about a node: a permutation for most, hashable always."""
@@ -86,7 +85,7 @@ class _SameRank(Rule):
     def ports(self, node: onnx_ir.Node, label: Label) -> Ports | None:
         inputs: list[Perm | None] = [None] * len(node.inputs)
         for index in self._data(node):
-            value = operand(node, index)
+            value = input_at(node, index)
             if value is None:
                 continue
             if rank_of(value) != len(label):
@@ -163,10 +162,10 @@ class _Affine(_SameRank):
         super().__init__(lambda node: (0,))
 
     def allows(self, node: onnx_ir.Node, label: Perm) -> bool:
-        return rank_of(operand(node, 1)) in (0, 1)
+        return rank_of(input_at(node, 1)) in (0, 1)
 
     def edit(self, node: onnx_ir.Node, label: Perm) -> None:
-        if rank_of(operand(node, 1)) == 1:
+        if rank_of(input_at(node, 1)) == 1:
             set_int(node, "axis", label.index(int_of(node, "axis", 1) % len(label)))
 
 
@@ -178,15 +177,15 @@ class _ConstantAxes(_SameRank):
         self._axes = axes
 
     def allows(self, node: onnx_ir.Node, label: Perm) -> bool:
-        value = operand(node, self._axes)
+        value = input_at(node, self._axes)
         if value is None:
-            return node.op_type == "Slice" and constant(operand(node, 1)) is not None
+            return node.op_type == "Slice" and constant(input_at(node, 1)) is not None
         return constant(value) is not None
 
     def edit(self, node: onnx_ir.Node, label: Perm) -> None:
-        old = constant(operand(node, self._axes))
+        old = constant(input_at(node, self._axes))
         if old is None:
-            starts = constant(operand(node, 1))
+            starts = constant(input_at(node, 1))
             old = np.arange(0 if starts is None else starts.size, dtype=np.int64)
         axes = [label.index(axis) for axis in normalized(old.reshape(-1).tolist(), len(label))]
         replace_constant(node, self._axes, np.array(axes, old.dtype).reshape(old.shape))
@@ -200,13 +199,13 @@ class _PerAxisOperand(_SameRank):
         self._index = index
 
     def _table(self, node: onnx_ir.Node, rank: int) -> NDArray[Any] | None:
-        data = constant(operand(node, self._index))
+        data = constant(input_at(node, self._index))
         if data is None or data.size % rank:
             return None
         return data.reshape(-1, rank)
 
     def allows(self, node: onnx_ir.Node, label: Perm) -> bool:
-        return self._table(node, len(label)) is not None and operand(node, 3) is None
+        return self._table(node, len(label)) is not None and input_at(node, 3) is None
 
     def edit(self, node: onnx_ir.Node, label: Perm) -> None:
         table = self._table(node, len(label))
@@ -222,7 +221,7 @@ class _KeepLast(_SameRank):
 
     def allows(self, node: onnx_ir.Node, label: Perm) -> bool:
         last = len(label) - 1
-        if node.op_type == "MatMul" and rank_of(operand(node, 1)) != 2:
+        if node.op_type == "MatMul" and rank_of(input_at(node, 1)) != 2:
             return False
         if node.op_type == "LayerNormalization" and int_of(node, "axis", -1) not in (-1, last):
             return False
@@ -292,10 +291,10 @@ class _RankChange(Rule):
 
 
 def _axes_operand(node: onnx_ir.Node, rank: int) -> tuple[int, ...] | None:
-    value = operand(node, 1)
+    value = input_at(node, 1)
     if value is None:
         if node.op_type == "Squeeze":
-            return tuple(a for a, size in enumerate(dims_of(node.inputs[0])) if size == 1)  # type: ignore[arg-type]
+            return tuple(a for a, size in enumerate(dims_of(node.inputs[0])) if size == 1)
         return () if int_of(node, "noop_with_empty_axes", 0) else tuple(range(rank))
     data = constant(value)
     if data is None:
@@ -306,7 +305,7 @@ def _axes_operand(node: onnx_ir.Node, rank: int) -> tuple[int, ...] | None:
 
 
 def _set_axes_operand(node: onnx_ir.Node, axes: tuple[int, ...]) -> None:
-    if operand(node, 1) is not None and axes:
+    if input_at(node, 1) is not None and axes:
         replace_constant(node, 1, np.array(axes, np.int64))
 
 
@@ -326,7 +325,8 @@ class _Gather(Rule):
         self._one = _RankChange(_axis_attribute, _set_axis_attribute)
 
     def _rule(self, node: onnx_ir.Node) -> Rule | None:
-        return {0: self._one, 1: self._many}.get(rank_of(operand(node, 1)) or 0, None)
+        indices = rank_of(input_at(node, 1))
+        return None if indices is None else {0: self._one, 1: self._many}.get(indices)
 
     def neutral(self, node: onnx_ir.Node) -> Label | None:
         rule = self._rule(node)
@@ -354,19 +354,90 @@ def _all(node: onnx_ir.Node) -> Sequence[int]:
     return range(len(node.inputs))
 
 
-_UNARY = (
-    "Abs Acos Acosh Asin Asinh Atan Atanh Cast Ceil Celu Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid "
-    "HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid "
-    "Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu Clip"
-).split()
-_BROADCAST = (
-    "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less "
-    "LessOrEqual Max Mean Min Mod Mul Or Pow PRelu Sub Sum Where Xor"
-).split()
-_REDUCTIONS = (
-    "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd "
-    "ReduceSum ReduceSumSquare"
-).split()
+_UNARY = [
+    "Abs",
+    "Acos",
+    "Acosh",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "Cast",
+    "Ceil",
+    "Celu",
+    "Cos",
+    "Cosh",
+    "Elu",
+    "Erf",
+    "Exp",
+    "Floor",
+    "Gelu",
+    "HardSigmoid",
+    "HardSwish",
+    "Identity",
+    "IsInf",
+    "IsNaN",
+    "LeakyRelu",
+    "Log",
+    "Mish",
+    "Neg",
+    "Not",
+    "Reciprocal",
+    "Relu",
+    "Round",
+    "Selu",
+    "Shrink",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "Softplus",
+    "Softsign",
+    "Sqrt",
+    "Swish",
+    "Tan",
+    "Tanh",
+    "ThresholdedRelu",
+    "Clip",
+]
+_BROADCAST = [
+    "Add",
+    "And",
+    "BitShift",
+    "BitwiseAnd",
+    "BitwiseOr",
+    "BitwiseXor",
+    "Div",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "Max",
+    "Mean",
+    "Min",
+    "Mod",
+    "Mul",
+    "Or",
+    "Pow",
+    "PRelu",
+    "Sub",
+    "Sum",
+    "Where",
+    "Xor",
+]
+_REDUCTIONS = [
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+    "ReduceSumSquare",
+]
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_UNARY, _SameRank(_first)),

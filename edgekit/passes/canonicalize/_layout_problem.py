@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 import onnx_ir
 
-from edgekit.passes.canonicalize._axis_edits import constant, dims_of, operand, rank_of
+from edgekit.passes.canonicalize._axis_edits import dims_of
 from edgekit.passes.canonicalize._axis_rules import RULES, Label, Ports, Rule
 from edgekit.passes.canonicalize._perms import Dims, Perm, compose, identity, order
 from edgekit.passes.canonicalize._reshape_rule import ReshapeRule
+from edgekit.passes.canonicalize.rewrite import constant, input_at
+from edgekit.passes.canonicalize.rewrite import rank as rank_of
 
 _RESHAPE = ReshapeRule()
 _ALL_RULES: dict[str, Rule] = {**RULES, "Reshape": _RESHAPE, "Flatten": _RESHAPE}
@@ -190,7 +192,7 @@ def transpose_perm(node: onnx_ir.Node) -> Perm | None:
     """The permutation of a Transpose whose operand has a known rank; None for other nodes."""
     if node.op_type != "Transpose" or node.domain not in ("", "ai.onnx"):
         return None
-    rank = rank_of(operand(node, 0))
+    rank = rank_of(input_at(node, 0))
     if rank is None:
         return None
     attribute = node.attributes.get("perm")

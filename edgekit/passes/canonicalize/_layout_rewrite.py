@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir
 
-from edgekit.passes.canonicalize._axis_edits import constant, dims_of, new_constant
+from edgekit.passes.canonicalize._axis_edits import dims_of
 from edgekit.passes.canonicalize._layout_problem import LayoutProblem, Reader, Site
-from edgekit.passes.canonicalize._perms import Perm, between, identity, order
+from edgekit.passes.canonicalize._perms import Perm, between, order
+from edgekit.passes.canonicalize.rewrite import add_constant, constant, fresh_name
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,13 @@ def _moved(graph: onnx_ir.Graph, site: Site, given: Perm, wanted: Perm) -> onnx_
     name = fresh_name(graph, f"{site.value.name}/{''.join(map(str, wanted))}")
     data = constant(site.value)
     if data is not None:
-        any_node = next(iter(graph))
-        return new_constant(any_node, data.transpose(perm), name)
+        return add_constant(graph, data.transpose(perm), name)
     dims = tuple(site.dims[axis] for axis in wanted)
     result = onnx_ir.Value(name=name, shape=onnx_ir.Shape(dims), type=site.value.type)
     dynamic = sum(not isinstance(size, int) for size in dims)
     if order(given, site.dims) == order(wanted, site.dims) and dynamic <= 1:
         sizes = np.array([s if isinstance(s, int) else -1 for s in dims], np.int64)
-        shape = new_constant(next(iter(graph)), sizes, f"{name}/shape")
+        shape = add_constant(graph, sizes, f"{name}/shape")
         node = onnx_ir.node("Reshape", [site.value, shape], outputs=[result], name=name)
     else:
         node = onnx_ir.node(
@@ -114,25 +113,3 @@ def _set_outputs(graph: onnx_ir.Graph, wanted: list[onnx_ir.Value]) -> None:
         taken.add(id(new))
         value.name = name
         graph.outputs[index] = value
-
-
-def fresh_name(graph: onnx_ir.Graph, name: str) -> str:
-    """A name that no value of the graph has."""
-    used = _names(graph)
-    count = 0
-    candidate = name
-    while candidate in used:
-        count += 1
-        candidate = f"{name}_{count}"
-    return candidate
-
-
-def _names(graph: onnx_ir.Graph) -> set[str | None]:
-    read: Callable[[onnx_ir.Value], str | None] = lambda value: value.name  # noqa: E731
-    names = {read(v) for v in (*graph.inputs, *graph.initializers.values())}
-    for node in graph:
-        names.update(read(v) for v in node.outputs)
-    return names
-
-
-__all__ = ["fresh_name", "identity", "materialize"]

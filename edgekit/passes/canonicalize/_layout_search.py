@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import onnx_ir
 
-from edgekit.passes.canonicalize._axis_edits import constant
 from edgekit.passes.canonicalize._axis_rules import Label
 from edgekit.passes.canonicalize._layout_problem import LayoutProblem, Reader, Site, weight
 from edgekit.passes.canonicalize._mincut import MinCut
 from edgekit.passes.canonicalize._perms import Perm, compose, inverse, order
+from edgekit.passes.canonicalize.rewrite import constant
 
 Proposal = dict[onnx_ir.Node, Label]
 _NEVER = 1 << 60
@@ -99,10 +99,10 @@ def _neighbours(
         for reader in site.readers if site is not None else ():
             if reader.node is not None and reader.node in problem.labels:
                 yield reader.node, _label_for_reader(problem, reader, perm)
-    for value, local in zip(node.inputs, ports.inputs, strict=True):
-        if value is None or local is None:
+    for source, local in zip(node.inputs, ports.inputs, strict=True):
+        if source is None or local is None:
             continue
-        root, through = problem.root(value)
+        root, through = problem.root(source)
         producer = root.producer()
         if producer is not None and producer in problem.labels:
             wanted = compose(through, local)

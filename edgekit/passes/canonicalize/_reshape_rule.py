@@ -14,16 +14,15 @@ import numpy as np
 import onnx_ir
 
 from edgekit.passes.canonicalize._axis_edits import (
-    constant,
     dims_of,
     int_of,
-    operand,
     permute_shape,
-    rank_of,
     replace_constant,
 )
 from edgekit.passes.canonicalize._axis_rules import RULES, Label, Ports, Rule
 from edgekit.passes.canonicalize._perms import Dims, Perm, identity
+from edgekit.passes.canonicalize.rewrite import constant, input_at
+from edgekit.passes.canonicalize.rewrite import rank as rank_of
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,10 @@ class ReshapeRule(Rule):
     """Reshape and Flatten."""
 
     def neutral(self, node: onnx_ir.Node) -> Label | None:
-        before, after = rank_of(operand(node, 0)), rank_of(node.outputs[0])
+        before, after = rank_of(input_at(node, 0)), rank_of(node.outputs[0])
         if not before or not after or _groups(node) is None:
             return None
-        if node.op_type == "Reshape" and constant(operand(node, 1)) is None:
+        if node.op_type == "Reshape" and constant(input_at(node, 1)) is None:
             return None
         return _Moved(identity(before), identity(after))
 
@@ -201,10 +200,10 @@ def feature_readers(value: onnx_ir.Value) -> list[tuple[onnx_ir.Node, int]] | No
 
 def _matrix(node: onnx_ir.Node) -> onnx_ir.Value | None:
     """The constant that a dense node's weights come from, through a DequantizeLinear."""
-    value = operand(node, 1)
+    value = input_at(node, 1)
     producer = None if value is None else value.producer()
     if producer is not None and producer.op_type == "DequantizeLinear":
-        value = operand(producer, 0)
+        value = input_at(producer, 0)
     return value if constant(value) is not None and rank_of(value) == 2 else None
 
 
@@ -215,7 +214,7 @@ def _is_dense(node: onnx_ir.Node, index: int) -> bool:
     rows = int_of(node, "transB", 0) if node.op_type == "Gemm" else 0
     producer = None if weights is None else weights.producer()
     if producer is not None:
-        scale = operand(producer, 1)
+        scale = input_at(producer, 1)
         per_axis = rank_of(scale) == 1
         if len(producer.outputs[0].uses()) != 1 or rank_of(scale) not in (0, 1):
             return False
@@ -230,7 +229,7 @@ def _passes_features(node: onnx_ir.Node, index: int) -> int | None:
     if rule is None or node.domain not in ("", "ai.onnx") or len(node.outputs) != 1:
         return None
     if rule is RULES["Relu"] or rule is RULES["QuantizeLinear"]:
-        scalar = rule is RULES["Relu"] or rank_of(operand(node, 1)) == 0
+        scalar = rule is RULES["Relu"] or rank_of(input_at(node, 1)) == 0
         return -1 if index == 0 and scalar else None
     if rule is not RULES["Add"] or len(node.inputs) != 2:
         return None
