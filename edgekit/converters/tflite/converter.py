@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import onnx_ir
+
 from edgekit.converters.base import Converter, EmitOptions, Emitted, artifact_stem
+from edgekit.converters.tflite.fuse import fuse_activations
 from edgekit.converters.tflite.graph import Graph, Tensor
+from edgekit.converters.tflite.layout import channels_last
 from edgekit.converters.tflite.lowering import CannotLower, Lowering, dtype_of, shape_of
 from edgekit.converters.tflite.table import LOWERINGS
 from edgekit.errors import Reason
 from edgekit.ir import Model
+from edgekit.passes.canonicalize.transposes import SinkTransposes
 from edgekit.vocabulary import Target
 
 if TYPE_CHECKING:
@@ -44,9 +49,17 @@ class TFLiteConverter(Converter):
         return Emitted(path, (path,))
 
 
+def prepare(graph: onnx_ir.Model) -> None:
+    """Bring a working copy of a canonical graph to the form that lowerings expect, in place."""
+    channels_last(graph)
+    SinkTransposes()(graph)
+    fuse_activations(graph)
+
+
 def lower_graph(model: Model) -> tuple[Graph, tuple[Reason, ...]]:
     """Lower every node; the graph is complete only when there are no reasons."""
     working = model.clone()
+    prepare(working.ir)
     ctx = Lowering(Graph(model.name))
     for value in working.graph.inputs:
         tensor = Tensor(value.name or "", dtype_of(value), shape_of(value))

@@ -20,6 +20,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+ACTIVATION = "edgekit.activation"
+"""Key in a node's `meta`: an activation fused into it, named as in `ActivationFunctionType`."""
+
+_WITH_ACTIVATION = frozenset(
+    [
+        "ADD",
+        "AVERAGE_POOL_2D",
+        "CONV_2D",
+        "CONV_3D",
+        "DEPTHWISE_CONV_2D",
+        "DIV",
+        "FULLY_CONNECTED",
+        "MAX_POOL_2D",
+        "MUL",
+        "SUB",
+    ]
+)
+"""Operators whose kernels apply a fused activation."""
+
+
 class CannotLower(Exception):
     """A node has no equivalent in TFLite.
 
@@ -157,12 +177,30 @@ class Lowering:
         return self.add("CAST", [tensor], self.temporary(dtype, tensor.shape, hint), options)
 
     def lower(self, node: onnx_ir.Node, function: Lower) -> None:
-        """Run one lowering, so that operators and names are attributed to its node."""
+        """Run one lowering, so that operators and names are attributed to its node.
+
+        An activation that was fused into the node goes to the operator that makes its result.
+        """
         self._node = node
         try:
             function(self, node)
+            activation = node.meta.get(ACTIVATION)
+            if activation is not None:
+                self._activate(self.output(node), activation)
         finally:
             self._node = None
+
+    def _activate(self, out: Tensor, activation: str) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        last = self.graph.operators[-1]
+        if last.outputs == [out] and last.builtin in _WITH_ACTIVATION:
+            last.options.fusedActivationFunction = getattr(
+                schema.ActivationFunctionType, activation
+            )
+            return
+        last.outputs = [self.like(out, out.shape, "linear")]
+        self.add(activation, last.outputs, out)
 
     def _name(self, hint: str) -> str:
         return f"{self._node.name}/{hint}" if self._node is not None else hint
