@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit import registry
-from edgekit.bundle import Artifact, Bundle, File, Manifest, Port, Verification
-from edgekit.bundle.bundle import MANIFEST, sha256_of
+from edgekit.bundle import Artifact, Bundle, Manifest, Port, Verification
+from edgekit.bundle.bundle import MANIFEST, file_record
+from edgekit.bundle.manifest import deployed_bytes, port_to_json
 from edgekit.bundle.staging import check_destination, staged_folder
 from edgekit.converters.base import Converter, EmitOptions, Emitted
 from edgekit.errors import EdgeKitError, GateError, Reason, UnsupportedError, UsageError
@@ -197,13 +198,13 @@ def _artifact(job: _Job, converter: Converter, progress: Progress) -> Artifact:
         )
     with stage(progress, f"{target}: verify"):
         status, check, notes = _verify(job, target, emitted, inputs, outputs)
-    files = tuple(_file(job.folder, path) for path in _main_first(emitted))
+    files = tuple(file_record(job.folder, path) for path in _main_first(emitted))
     return Artifact(
         target=target,
         precision=str(job.recipe.precision),
         path=files[0].path,
         sha256=files[0].sha256,
-        bytes=sum(f.bytes for f in files if not f.path.endswith("build.json")),
+        bytes=deployed_bytes(files),
         status=status,
         inputs=inputs,
         outputs=outputs,
@@ -299,10 +300,6 @@ def _main_first(emitted: Emitted) -> list[Path]:
     return [emitted.path, *sorted(p for p in emitted.files if p != emitted.path)]
 
 
-def _file(folder: Path, path: Path) -> File:
-    return File(path.relative_to(folder).as_posix(), sha256_of(path), path.stat().st_size)
-
-
 def _remove(folder: Path) -> None:
     import shutil
 
@@ -369,8 +366,6 @@ def _manifest(job: _Job, feed: DataSource | None, artifacts: list[Artifact]) -> 
 
 
 def _ports_json(specs: tuple[Any, ...]) -> list[dict[str, Any]]:
-    from edgekit.bundle.manifest import port_to_json
-
     return [port_to_json(Port(spec)) for spec in specs]
 
 

@@ -19,7 +19,7 @@ LAYERS = (
     {"passes"},
     {"frontends", "converters"},
     {"recipe", "bundle"},
-    {"verification", "inspection"},
+    {"verification", "inspection", "building"},
     {"compile"},
     {"sdk"},
     {"cli"},

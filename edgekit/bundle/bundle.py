@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from edgekit.bundle.manifest import Artifact, Manifest
+from edgekit.bundle.manifest import Artifact, File, Manifest
 from edgekit.errors import InputError, UsageError
 
 MANIFEST = "manifest.json"
@@ -85,6 +85,16 @@ class Bundle:
             raise InputError(f"'{relative}' in the manifest leads out of the bundle.")
         return full
 
+    def with_artifact(self, artifact: Artifact) -> Bundle:
+        """Replace an artifact's record, in the manifest on disk too."""
+        others = [artifact if a.target == artifact.target else a for a in self.artifacts]
+        bundle = Bundle(self.path, replace(self.manifest, artifacts=tuple(others)))
+        text = json.dumps(bundle.manifest.to_json(), indent=2, allow_nan=False) + "\n"
+        fresh = self.path / f".{MANIFEST}.new"
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(self.path / MANIFEST)
+        return bundle
+
     def check(self) -> None:
         """Compare every file with its hash.
 
@@ -101,6 +111,11 @@ class Bundle:
                         f"'{file.path}' is not the file that was written: its hash differs.",
                         hint="convert again",
                     )
+
+
+def file_record(folder: Path, path: Path) -> File:
+    """What the manifest says of a file inside a bundle's folder."""
+    return File(path.relative_to(folder).as_posix(), sha256_of(path), path.stat().st_size)
 
 
 def sha256_of(path: Path) -> str:

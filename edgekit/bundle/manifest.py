@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -73,7 +73,7 @@ class Artifact:
         precision: its arithmetic.
         path: its main file, relative to the bundle; empty if none came out.
         sha256: of the main file.
-        bytes: size of all files a runtime needs.
+        bytes: size of the main file and its data files, without engines made from them.
         status: `verified` (run and compared), `emitted` (not run here), or `failed`.
         inputs: what it takes, in order.
         outputs: what it gives, in order.
@@ -139,6 +139,15 @@ class Manifest:
             document["preprocessing"],
             tuple(_artifact_from_json(item) for item in document["artifacts"]),
         )
+
+
+_NOT_DEPLOYED = (".json", ".engine", ".plan")
+"""Build recipes, and engines that are made from the main file."""
+
+
+def deployed_bytes(files: Sequence[File]) -> int:
+    """Size of the main file and of the data files that belong to it."""
+    return sum(file.bytes for file in files if not file.path.endswith(_NOT_DEPLOYED))
 
 
 def json_schema() -> dict[str, Any]:
