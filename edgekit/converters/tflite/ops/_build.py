@@ -204,10 +204,11 @@ def scalar_like(ctx: Lowering, tensor: Tensor, value: float, hint: str) -> Tenso
     return ctx.constant(np.array(value, tensor.dtype), hint)
 
 
-def known(ctx: Lowering, node: onnx_ir.Node, index: int) -> NDArray[Any] | None:
-    """The values of an optional operand: None when it is absent or computed at run time."""
-    tensor = ctx.optional_input(node, index)
-    return None if tensor is None else tensor.data
+def as_scalar(ctx: Lowering, tensor: Tensor, hint: str) -> Tensor:
+    """A tensor of one element without its axes; a constant stays a constant."""
+    if tensor.data is not None:
+        return ctx.constant(tensor.data.reshape(()), hint, tensor.quantization)
+    return ctx.reshape(tensor, (), hint)
 
 
 def absent(node: onnx_ir.Node, index: int) -> bool:

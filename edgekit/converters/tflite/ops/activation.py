@@ -149,22 +149,25 @@ def lower_gelu(ctx: Lowering, node: onnx_ir.Node) -> None:
     compute(ctx, "GELU", [x], ctx.output(node), schema.GeluOptionsT(approximate=approximate))
 
 
-def _softplus(ctx: Lowering, x: Tensor, out: Tensor | None = None) -> Tensor:
-    """max(x, 0) + log(1 + exp(-|x|)), which neither overflows nor loses large x."""
+def lower_softplus(ctx: Lowering, node: onnx_ir.Node) -> None:
+    """Softplus: max(x, 0) + log(1 + exp(-|x|)), which neither overflows nor loses large x."""
+    x = _float(ctx, node)
     decay = emit(ctx, "EXP", [emit(ctx, "NEG", [emit(ctx, "ABS", [x])])])
     tail = emit(ctx, "LOG", [emit(ctx, "ADD", [decay, scalar_like(ctx, x, 1, "one")])])
-    return emit(ctx, "ADD", [emit(ctx, "RELU", [x]), tail], out)
-
-
-def lower_softplus(ctx: Lowering, node: onnx_ir.Node) -> None:
-    """log(1 + exp(x))."""
-    _softplus(ctx, _float(ctx, node), ctx.output(node))
+    emit(ctx, "ADD", [emit(ctx, "RELU", [x]), tail], ctx.output(node))
 
 
 def lower_mish(ctx: Lowering, node: onnx_ir.Node) -> None:
-    """Mish: x * tanh(softplus(x))."""
+    """Mish: x * tanh(softplus(x)) = x * n / (n + 2) with e = exp(x), n = e (e + 2).
+
+    The quotient is 1 in float32 long before x = 20, where e stops growing.
+    """
     x = _float(ctx, node)
-    emit(ctx, "MUL", [x, emit(ctx, "TANH", [_softplus(ctx, x)])], ctx.output(node))
+    two = scalar_like(ctx, x, 2, "two")
+    e = emit(ctx, "EXP", [emit(ctx, "MINIMUM", [x, scalar_like(ctx, x, 20, "limit")])])
+    n = emit(ctx, "MUL", [e, emit(ctx, "ADD", [e, two])])
+    gate = emit(ctx, "DIV", [n, emit(ctx, "ADD", [n, two])])
+    emit(ctx, "MUL", [x, gate], ctx.output(node))
 
 
 def lower_softsign(ctx: Lowering, node: onnx_ir.Node) -> None:

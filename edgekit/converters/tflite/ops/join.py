@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir
 from ai_edge_litert import schema_py_generated as schema
 
+from edgekit.converters.tflite.graph import Tensor
 from edgekit.converters.tflite.lowering import CannotLower, Lower, Lowering, int_attribute
 from edgekit.converters.tflite.ops._build import positive_axis, static_size
 from edgekit.converters.tflite.ops.shape import forward
@@ -25,10 +26,13 @@ def lower_split(ctx: Lowering, node: onnx_ir.Node) -> None:
     """Split into equal or unequal parts."""
     x = ctx.input(node, 0)
     outputs = [ctx.output(node, index) for index in range(len(node.outputs))]
-    if x.dtype == "bool":
-        raise CannotLower("Split of bool", "cast its input to int32")
     axis = positive_axis(int_attribute(node, "axis", 0), x.rank)
     sizes = [static_size(out, axis) for out in outputs]
+    if min(sizes) < 0:
+        raise CannotLower(f"Split of {x.shape[axis]} elements into {len(sizes)} parts")
+    if x.dtype == "bool":
+        _split_by_slices(ctx, x, axis, sizes, outputs)
+        return
     axis_tensor = ctx.constant(np.array(axis, np.int32), "axis")
     count = len(sizes)
     if len(set(sizes)) == 1:
@@ -37,6 +41,19 @@ def lower_split(ctx: Lowering, node: onnx_ir.Node) -> None:
     lengths = ctx.constant(np.array(sizes, np.int32), "sizes")
     options = schema.SplitVOptionsT(numSplits=count)
     ctx.add("SPLIT_V", [x, lengths, axis_tensor], outputs, options)
+
+
+def _split_by_slices(
+    ctx: Lowering, x: Tensor, axis: int, sizes: list[int], outputs: list[Tensor]
+) -> None:
+    """For types that SPLIT has no kernel for."""
+    start = 0
+    for size, out in zip(sizes, outputs, strict=True):
+        begin, length = np.zeros(x.rank, np.int32), np.full(x.rank, -1, np.int32)
+        begin[axis], length[axis] = start, size
+        inputs = [x, ctx.constant(begin, "begin"), ctx.constant(length, "length")]
+        ctx.add("SLICE", inputs, out, schema.SliceOptionsT())
+        start += size
 
 
 LOWERINGS: dict[str, Lower] = {"Concat": lower_concat, "Split": lower_split}

@@ -76,9 +76,7 @@ def _bound(
     if given.data is not None:
         vector, mask = np.zeros(x.rank, np.int32), whole
         for axis, position in zip(axes, given.data.reshape(-1), strict=True):
-            vector[axis], edge = _constant(
-                int(position), x.shape[axis], side * int(np.sign(strides[axis]))
-            )
+            vector[axis], edge = _constant(int(position), x.shape[axis], side, int(strides[axis]))
             mask |= edge << axis
         return _Bound(ctx.constant(vector, "bound"), mask)
     if (strides < 0).any():
@@ -96,20 +94,21 @@ def _bound(
     return _Bound(concat_vectors(ctx, parts, "bound"), whole)
 
 
-def _constant(position: int, size: int | None, direction: int) -> tuple[int, int]:
-    """A position that fits, and whether it is the edge.
+def _constant(position: int, size: int | None, side: int, step: int) -> tuple[int, int]:
+    """A position that fits, and whether the slice reaches the edge on this side.
 
     Args:
         position: as given, negative from the back, possibly far outside.
         size: the size along the axis.
-        direction: 1 when the edge on this side is the front, -1 when it is the back.
+        side: 1 for where the slice begins, -1 for where it ends.
+        step: its step.
     """
-    if direction > 0:
-        at_edge = position == 0 or (
-            position <= -size if size is not None else position < -(1 << 31)
-        )
+    if side * step < 0:
+        at_edge = position >= (_INT32.max if size is None else size)
+    elif side > 0:
+        at_edge = position == 0 or position <= (_INT32.min if size is None else -size)
     else:
-        at_edge = position >= (size if size is not None else _INT32.max)
+        at_edge = position < (_INT32.min if size is None else -size)
     if at_edge:
         return 0, 1
     return int(np.clip(position, _INT32.min // 2, _INT32.max // 2)), 0
