@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import onnx_ir
 
 from edgekit.passes.base import InPlacePass, PassResult
+from edgekit.passes.canonicalize.rewrite import share_names
 
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_.:/-]+")
 
@@ -36,6 +37,7 @@ class NameValues(InPlacePass):
         for graph in model.graphs():
             for node in graph:
                 modified = nodes.give(node, node.name or node.op_type) or modified
+        share_names(model)
         return PassResult(model, modified)
 
 

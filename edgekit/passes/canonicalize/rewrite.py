@@ -6,7 +6,7 @@ place, and a node that nobody reads any more disappears together with what only 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NAMES = "edgekit.names"
-_COUNTER = "edgekit.counter"
 
 
 def is_op(node: onnx_ir.Node | None, *op_types: str) -> bool:
@@ -123,22 +122,35 @@ def graph_of(node: onnx_ir.Node) -> onnx_ir.Graph:
     return graph
 
 
+class _Names:
+    """The names in use, shared by a graph and the bodies inside it."""
+
+    def __init__(self, graphs: Iterable[onnx_ir.Graph]) -> None:
+        self.used: set[str] = set()
+        self.counter = 0
+        for graph in graphs:
+            self.used.update(onnx_ir.convenience.create_value_mapping(graph))
+
+
+def share_names(model: onnx_ir.Model) -> None:
+    """Note the names in use, so that `fresh_name` gives unique ones in bodies of nodes, too."""
+    names = _Names([model.graph])
+    for graph in model.graphs():
+        graph.meta[_NAMES] = names
+
+
 def fresh_name(graph: onnx_ir.Graph, base: str) -> str:
     """A name that no value of the graph has: `base__1`, `base__2`, ..."""
     names = graph.meta.get(_NAMES)
     if names is None:
-        names = set(onnx_ir.convenience.create_value_mapping(graph))
-        graph.meta[_NAMES] = names
+        names = graph.meta[_NAMES] = _Names([graph])
     stem = base.rsplit("__", 1)[0] if base.rsplit("__", 1)[-1].isdigit() else base
-    number = graph.meta.get(_COUNTER) or 0
     while True:
-        number += 1
-        name = f"{stem}__{number}"
-        if name not in names and name not in graph.initializers:
-            break
-    graph.meta[_COUNTER] = number
-    names.add(name)
-    return name
+        names.counter += 1
+        name = f"{stem}__{names.counter}"
+        if name not in names.used and name not in graph.initializers:
+            names.used.add(name)
+            return name
 
 
 def add_constant(graph: onnx_ir.Graph, array: NDArray[Any], base: str) -> onnx_ir.Value:
