@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,24 @@ DataLike = str | Path | NDArray[Any] | Mapping[str, Any] | Iterable[Any] | Calla
 
 Batch = dict[str, NDArray[Any]]
 """Arrays by input name, in the inputs' own dtypes."""
+
+
+class Batches(Protocol):
+    """What calibration needs of data; `DataSource` has it."""
+
+    @property
+    def count(self) -> int | None:
+        """How many samples there are."""
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of the data."""
+
+    def batches(self, batch_size: int, /) -> Iterator[Batch]:
+        """Run through the samples."""
+
+    def samples_in(self, feeds: Batch, /) -> int:
+        """How many samples a batch holds."""
 
 
 class DataSource:

@@ -41,12 +41,12 @@ def quantized_io(model: Model) -> tuple[Model, dict[str, Edge]]:
     result = model.clone()
     graph = result.graph
     edges: dict[str, Edge] = {}
-    for index, value in enumerate(graph.inputs):
+    for index, name in enumerate([value.name or "" for value in graph.inputs]):
         if (edge := _integer_input(graph, index)) is not None:
-            edges[value.name or ""] = edge
-    for index, value in enumerate(graph.outputs):
+            edges[name] = edge
+    for index, name in enumerate([value.name or "" for value in graph.outputs]):
         if (edge := _integer_output(graph, index)) is not None:
-            edges[value.name or ""] = edge
+            edges[name] = edge
     _drop_unused_initializers(graph)
     verify(result.ir)
     return result, edges
