@@ -54,6 +54,7 @@ class TFLiteSession(Session):
             except (RuntimeError, ValueError) as e:
                 failure = e
         if failure is not None:
+            self._shapes.clear()  # what was allocated is unknown now: resize again next time
             words = captured.errors or str(failure)
             raise InputError(f"the tflite runtime fails on '{self._name}': {words}") from failure
         get = self._interpreter.get_tensor
@@ -70,7 +71,7 @@ class TFLiteSession(Session):
         changed = False
         for port in self._inputs:
             shape = feeds[port.spec.name].shape
-            if shape != self._shapes[port.index]:
+            if shape != self._shapes.get(port.index):
                 self._interpreter.resize_tensor_input(port.index, shape)
                 self._shapes[port.index] = shape
                 changed = True
