@@ -170,6 +170,8 @@ def _part(kind: Kind, name: str, entry: registry.Entry) -> Finding:
     if kind is Kind.CONVERTER and name in _WRITES_WITHOUT:
         extra = ""
     version, missing = _packages(extra)
+    if not extra:
+        version = version_of("onnxruntime" if name == "onnxruntime" else "onnx")
     detail = f"{entry.does}; missing: {', '.join(missing)}" if missing else entry.does
     return Finding(kind, name, not missing, version, detail, pip_line(extra) if missing else "")
 
