@@ -6,7 +6,8 @@ model by someone who has imported TensorFlow already.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ import tf2onnx
 from edgekit.errors import EdgeKitError, Reason, UnsupportedError
 from edgekit.frontends.graph_edges import Port, forget_unknown_sizes, name_edges, unique
 from edgekit.frontends.tf_graph_safety import refuse_unsafe
+from edgekit.frontends.tf_operators import HANDLERS
 from edgekit.frontends.tf_recurrent import Carrier, carried
 from edgekit.vocabulary import Layout
 
@@ -93,16 +95,17 @@ def export_function(
         return [tf.identity(t) for t in function(*tensors)]
 
     traced = tf.function(call, autograph=False)
-    concrete = _guarded("traced", label, lambda: traced.get_concrete_function(*specs))
-    refuse_unsafe([concrete.graph.as_graph_def()], label)
-    handlers = carrier.handlers() if carrier else {}
-    proto, _ = _guarded(
-        "exported to ONNX",
-        label,
-        lambda: tf2onnx.convert.from_function(
-            traced, specs, opset=EXPORT_OPSET, custom_op_handlers=handlers
-        ),
-    )
+    handlers = {**HANDLERS, **(carrier.handlers() if carrier else {})}
+    with _inlined():
+        concrete = _guarded("traced", label, lambda: traced.get_concrete_function(*specs))
+        refuse_unsafe([concrete.graph.as_graph_def()], label)
+        proto, _ = _guarded(
+            "exported to ONNX",
+            label,
+            lambda: tf2onnx.convert.from_function(
+                traced, specs, opset=EXPORT_OPSET, custom_op_handlers=handlers
+            ),
+        )
     results = [t for t in concrete.outputs if t.dtype != tf.resource]
     names = unique(outputs or [f"output_{i}" if i else "output" for i in range(len(results))])
     ports = [Port(n, _sizes(t)) for n, t in zip(names, results, strict=True)]
@@ -116,6 +119,17 @@ def export_function(
     _type_unread(ir, inputs)
     images = [p.name for p in (*inputs, *ports) if p.shape and len(p.shape) == _IMAGE_RANK]
     return Exported(ir, dict.fromkeys(images, layout))
+
+
+@contextmanager
+def _inlined() -> Iterator[None]:
+    """Trace through inner functions, even those meant for XLA (grouped convolutions in Keras)."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
 
 
 def _guarded(step: str, label: str, action: Callable[[], T]) -> T:

@@ -73,7 +73,11 @@ class Carrier:
 
     def handlers(self) -> dict[str, tuple[Any, list[Any]]]:
         """What tf2onnx calls for a marker."""
-        return {MARKER: (_emit, [self.cells])}
+
+        def emit(ctx: Any, node: Any, name: str, args: list[Any]) -> None:
+            _emit(ctx, node, self.cells[node.get_attr_value("seed")])
+
+        return {MARKER: (emit, [])}
 
 
 @contextmanager
@@ -234,7 +238,7 @@ def _mark(
         input_h=h,
         input_c=c,
         params=tf.zeros([1]),
-        rnn_mode="lstm" if cell.op == "LSTM" else "gru",
+        rnn_mode="lstm",
         is_training=False,
         seed=len(carrier.cells) - 1,
         seed2=0 if given else _NO_STATE,
@@ -247,9 +251,9 @@ def _mark(
     return every, states[0], tuple(states)
 
 
-def _emit(ctx: Any, node: Any, name: str, args: list[Any]) -> None:
-    """Replace a marker by its ONNX node; called by tf2onnx."""
-    cell: RecurrentCell = args[0][node.get_attr_value("seed")]
+def _emit(ctx: Any, node: Any, cell: RecurrentCell) -> None:
+    """Replace a marker by its ONNX node."""
+    name = node.name
     shapes, dtypes = node.output_shapes, node.output_dtypes
     outputs = list(node.output)
     starts_from_zero = node.get_attr_value("seed2") == _NO_STATE
