@@ -24,18 +24,8 @@ ACTIVATION = "edgekit.activation"
 """Key in a node's `meta`: an activation fused into it, named as in `ActivationFunctionType`."""
 
 _WITH_ACTIVATION = frozenset(
-    [
-        "ADD",
-        "AVERAGE_POOL_2D",
-        "CONV_2D",
-        "CONV_3D",
-        "DEPTHWISE_CONV_2D",
-        "DIV",
-        "FULLY_CONNECTED",
-        "MAX_POOL_2D",
-        "MUL",
-        "SUB",
-    ]
+    {"ADD", "AVERAGE_POOL_2D", "CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "DIV"}
+    | {"FULLY_CONNECTED", "MAX_POOL_2D", "MUL", "SUB"}
 )
 """Operators whose kernels apply a fused activation."""
 

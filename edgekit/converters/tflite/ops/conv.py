@@ -119,10 +119,9 @@ def with_height(ctx: Lowering, weights: Tensor, rank: int) -> Tensor:
     """Weights of a one-dimensional convolution with a height of 1."""
     if weights.rank == rank:
         return weights
-    shape = (*weights.shape[:2], 1, *weights.shape[2:])
     if weights.data is None:
-        return ctx.reshape(weights, shape, "wide")
-    return ctx.constant(weights.data.reshape(shape), "wide", weights.quantization)
+        return ctx.reshape(weights, (*weights.shape[:2], 1, *weights.shape[2:]), "wide")
+    return ctx.constant(np.expand_dims(weights.data, 2), "wide", weights.quantization)
 
 
 def bias_of(ctx: Lowering, node: onnx_ir.Node, x: Tensor, weights: Tensor, channels: int) -> Tensor:

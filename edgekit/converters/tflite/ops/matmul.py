@@ -111,10 +111,9 @@ def lower_matmul(ctx: Lowering, node: onnx_ir.Node) -> None:
 
 
 def _column(ctx: Lowering, vector: Tensor) -> Tensor:
-    shape = (vector.shape[0], 1)
     if vector.data is None:
-        return ctx.reshape(vector, shape, "column")
-    return ctx.constant(vector.data.reshape(shape), "column", vector.quantization)
+        return ctx.reshape(vector, (vector.shape[0], 1), "column")
+    return ctx.constant(vector.data.reshape(-1, 1), "column", vector.quantization)
 
 
 def _product_shape(a: Tensor, b: Tensor) -> Shape:
