@@ -52,13 +52,14 @@ class Rule(ABC):
         """What the label means; None when the node cannot have it."""
 
     @abstractmethod
-    def propose(self, node: onnx_ir.Node, port: int, perm: Perm) -> Label | None:
+    def propose(self, node: onnx_ir.Node, port: int, perm: Perm, variant: int) -> Label | None:
         """A label under which a port has a permutation.
 
         Args:
             node: the node.
             port: an operand's index, or -1 - index of a result.
             perm: what the port should have.
+            variant: which of several such labels, below `VARIANTS`.
         """
 
     @abstractmethod
@@ -99,7 +100,7 @@ class _SameRank(Rule):
         """Whether the node can be rewritten for the label."""
         return True
 
-    def propose(self, node: onnx_ir.Node, port: int, perm: Perm) -> Label | None:
+    def propose(self, node: onnx_ir.Node, port: int, perm: Perm, variant: int) -> Label | None:
         return perm if self.ports(node, perm) is not None else None
 
     def apply(self, node: onnx_ir.Node, label: Label) -> None:
@@ -273,12 +274,12 @@ class _RankChange(Rule):
             return Ports((narrow, *rest), (label,))
         return Ports((label, *rest), (narrow,) * len(node.outputs))
 
-    def propose(self, node: onnx_ir.Node, port: int, perm: Perm) -> Label | None:
+    def propose(self, node: onnx_ir.Node, port: int, perm: Perm, variant: int) -> Label | None:
         changed = self._changed(node)
         if changed is None:
             return None
         if changed[1] and (port >= 0) == self._adds:
-            return with_axes(perm, changed[0])
+            return with_axes(perm, changed[0], variant)
         return perm
 
     def apply(self, node: onnx_ir.Node, label: Label) -> None:
@@ -336,9 +337,9 @@ class _Gather(Rule):
         rule = self._rule(node)
         return None if rule is None else rule.ports(node, label)
 
-    def propose(self, node: onnx_ir.Node, port: int, perm: Perm) -> Label | None:
+    def propose(self, node: onnx_ir.Node, port: int, perm: Perm, variant: int) -> Label | None:
         rule = self._rule(node)
-        return None if rule is None else rule.propose(node, port, perm)
+        return None if rule is None else rule.propose(node, port, perm, variant)
 
     def apply(self, node: onnx_ir.Node, label: Label) -> None:
         rule = self._rule(node)

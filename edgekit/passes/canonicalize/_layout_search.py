@@ -10,7 +10,7 @@ import onnx_ir
 from edgekit.passes.canonicalize._axis_rules import Label
 from edgekit.passes.canonicalize._layout_problem import LayoutProblem, Reader, Site, weight
 from edgekit.passes.canonicalize._mincut import MinCut
-from edgekit.passes.canonicalize._perms import Perm, compose, inverse, order
+from edgekit.passes.canonicalize._perms import VARIANTS, Perm, compose, inverse, order
 from edgekit.passes.canonicalize.rewrite import constant
 
 Proposal = dict[onnx_ir.Node, Label]
@@ -25,8 +25,8 @@ def improve(problem: LayoutProblem) -> None:
         site = waiting.popleft()
         if not problem.site_cost(site):
             continue
-        for node, label in list(_seeds(problem, site)):
-            proposal = _spread(problem, node, label)
+        for node, label, variant in list(_seeds(problem, site)):
+            proposal = _spread(problem, node, label, variant)
             key = frozenset(proposal.items())
             if key in tried:
                 continue
@@ -39,41 +39,44 @@ def improve(problem: LayoutProblem) -> None:
                 break
 
 
-def _seeds(problem: LayoutProblem, site: Site) -> Iterator[tuple[onnx_ir.Node, Label]]:
+def _seeds(problem: LayoutProblem, site: Site) -> Iterator[tuple[onnx_ir.Node, Label, int]]:
     """Changes of one node that would make one transpose of a value needless."""
     given = problem.given(site)
-    for reader in site.readers:
-        wanted = problem.wanted(reader)
-        if wanted == given:
-            continue
-        if reader.node is not None and reader.node in problem.labels:
-            label = _label_for_reader(problem, reader, given)
-            if label is not None:
-                yield reader.node, label
-        producer = site.value.producer()
-        if producer is not None and producer in problem.labels:
-            label = _label_for_producer(problem, site, producer, wanted)
-            if label is not None:
-                yield producer, label
+    producer = site.value.producer()
+    for variant in range(VARIANTS):
+        for reader in site.readers:
+            wanted = problem.wanted(reader)
+            if wanted == given:
+                continue
+            if reader.node is not None and reader.node in problem.labels:
+                label = _label_for_reader(problem, reader, given, variant)
+                if label is not None:
+                    yield reader.node, label, variant
+            if producer is not None and producer in problem.labels:
+                label = _label_for_producer(problem, site, producer, wanted, variant)
+                if label is not None:
+                    yield producer, label, variant
 
 
-def _label_for_reader(problem: LayoutProblem, reader: Reader, given: Perm) -> Label | None:
+def _label_for_reader(
+    problem: LayoutProblem, reader: Reader, given: Perm, variant: int
+) -> Label | None:
     if reader.node is None:
         return None
     rule = problem.rule(reader.node)
     local = compose(inverse(reader.through), given)
-    return None if rule is None else rule.propose(reader.node, reader.index, local)
+    return None if rule is None else rule.propose(reader.node, reader.index, local, variant)
 
 
 def _label_for_producer(
-    problem: LayoutProblem, site: Site, producer: onnx_ir.Node, wanted: Perm
+    problem: LayoutProblem, site: Site, producer: onnx_ir.Node, wanted: Perm, variant: int
 ) -> Label | None:
     rule = problem.rule(producer)
     port = -1 - (site.value.index() or 0)
-    return None if rule is None else rule.propose(producer, port, wanted)
+    return None if rule is None else rule.propose(producer, port, wanted, variant)
 
 
-def _spread(problem: LayoutProblem, start: onnx_ir.Node, label: Label) -> Proposal:
+def _spread(problem: LayoutProblem, start: onnx_ir.Node, label: Label, variant: int) -> Proposal:
     """Carry an order from one node through all that can take it."""
     found: Proposal = {start: label}
     queue = deque([start])
@@ -81,7 +84,7 @@ def _spread(problem: LayoutProblem, start: onnx_ir.Node, label: Label) -> Propos
         node = queue.popleft()
         if found[node] == problem.labels[node]:
             continue
-        for neighbour, wish in _neighbours(problem, node, found[node]):
+        for neighbour, wish in _neighbours(problem, node, found[node], variant):
             if neighbour not in found and wish is not None:
                 found[neighbour] = wish
                 queue.append(neighbour)
@@ -89,7 +92,7 @@ def _spread(problem: LayoutProblem, start: onnx_ir.Node, label: Label) -> Propos
 
 
 def _neighbours(
-    problem: LayoutProblem, node: onnx_ir.Node, label: Label
+    problem: LayoutProblem, node: onnx_ir.Node, label: Label, variant: int
 ) -> Iterator[tuple[onnx_ir.Node, Label | None]]:
     ports = problem.ports(node, label)
     if ports is None:
@@ -98,7 +101,7 @@ def _neighbours(
         site = problem.sites.get(value)
         for reader in site.readers if site is not None else ():
             if reader.node is not None and reader.node in problem.labels:
-                yield reader.node, _label_for_reader(problem, reader, perm)
+                yield reader.node, _label_for_reader(problem, reader, perm, variant)
     for source, local in zip(node.inputs, ports.inputs, strict=True):
         if source is None or local is None:
             continue
@@ -108,7 +111,7 @@ def _neighbours(
             wanted = compose(through, local)
             yield (
                 producer,
-                _label_for_producer(problem, problem.sites[root], producer, wanted),
+                _label_for_producer(problem, problem.sites[root], producer, wanted, variant),
             )
 
 

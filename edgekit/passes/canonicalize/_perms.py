@@ -43,14 +43,23 @@ def without(perm: Perm, removed: Collection[int]) -> Perm:
     return tuple(kept.index(axis) for axis in perm if axis not in removed)
 
 
-def with_axes(perm: Perm, added: Sequence[int]) -> Perm:
+VARIANTS = 3
+"""Number of places where `with_axes` can put axes that nothing is known about."""
+
+
+def with_axes(perm: Perm, added: Sequence[int], variant: int) -> Perm:
     """A permutation of more axes whose `without(added)` is `perm`.
 
-    The new axes go behind the first one, where the spatial axes of a channels-last tensor are.
+    Args:
+        perm: order of the axes that are there already, numbered without the added ones.
+        added: the new axes.
+        variant: 0 puts them behind the first one, where the spatial axes of a channels-last
+            tensor are; 1 in front; 2 at the end.
     """
     rank = len(perm) + len(added)
-    if perm == identity(len(perm)):
+    if perm == identity(len(perm)) and variant == 0:
         return identity(rank)
     kept = [axis for axis in range(rank) if axis not in added]
     lifted = [kept[axis] for axis in perm]
-    return (*lifted[:1], *sorted(added), *lifted[1:])
+    place = (min(1, len(lifted)), 0, len(lifted))[variant]
+    return (*lifted[:place], *sorted(added), *lifted[place:])

@@ -63,15 +63,15 @@ class ReshapeRule(Rule):
         rest: tuple[Perm | None, ...] = (None,) * (len(node.inputs) - 1)
         return Ports((label.before, *rest), (label.after,))
 
-    def propose(self, node: onnx_ir.Node, port: int, perm: Perm) -> Label | None:
+    def propose(self, node: onnx_ir.Node, port: int, perm: Perm, variant: int) -> Label | None:
         groups = _groups(node)
         if groups is None:
             return None
         before, after = dims_of(node.inputs[0]), dims_of(node.outputs[0])
         if port < 0:
-            other = _follow(perm, after, before, [(g.after, g.before) for g in groups])
+            other = _follow(perm, after, before, [(g.after, g.before) for g in groups], variant)
             return None if other is None else _Moved(other, perm)
-        other = _follow(perm, before, after, [(g.before, g.after) for g in groups])
+        other = _follow(perm, before, after, [(g.before, g.after) for g in groups], variant)
         if other is not None:
             return _Moved(perm, other)
         if perm[0] == 0 and _keeps_batch(groups, after) and feature_readers(node.outputs[0]):
@@ -140,7 +140,11 @@ def _matched(left: list[tuple[int, int]], right: list[tuple[int, int]]) -> list[
 
 
 def _follow(
-    perm: Perm, near: Dims, far: Dims, groups: list[tuple[tuple[int, ...], tuple[int, ...]]]
+    perm: Perm,
+    near: Dims,
+    far: Dims,
+    groups: list[tuple[tuple[int, ...], tuple[int, ...]]],
+    variant: int,
 ) -> Perm | None:
     """The permutation on the far side of a reshape that belongs to one on the near side."""
     sequence = [axis for axis in perm if near[axis] != 1]
@@ -153,17 +157,18 @@ def _follow(
             return None
         moved.extend(theirs)
         position += len(mine)
-    return _with_units(moved, far)
+    return _with_units(moved, far, variant)
 
 
-def _with_units(moved: list[int], dims: Dims) -> Perm:
-    """Insert axes of size 1 where a channels-last tensor would have them."""
-    if moved == sorted(moved):
+def _with_units(moved: list[int], dims: Dims, variant: int) -> Perm:
+    """Insert axes of size 1, where a channels-last tensor would have them, or in front."""
+    if moved == sorted(moved) and variant == 0:
         return identity(len(dims))
     units = [axis for axis, size in enumerate(dims) if size == 1]
     if units and units[0] == 0:
         return (0, *moved[:-1], *units[1:], *moved[-1:])
-    return (*moved[:1], *units, *moved[1:])
+    place = 1 if variant == 0 else 0
+    return (*moved[:place], *units, *moved[place:])
 
 
 def _keeps_batch(groups: list[_Group], after: Dims) -> bool:
