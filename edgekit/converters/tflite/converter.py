@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from edgekit.converters.tflite.fuse import fuse_activations
 from edgekit.converters.tflite.graph import Graph, Tensor
 from edgekit.converters.tflite.layout import channels_last
 from edgekit.converters.tflite.lowering import CannotLower, Lowering, dtype_of, shape_of
+from edgekit.converters.tflite.quantized import absorb
+from edgekit.converters.tflite.releases import min_runtime_version
 from edgekit.converters.tflite.table import LOWERINGS
 from edgekit.errors import Reason
 from edgekit.ir import Model
@@ -36,17 +39,38 @@ class TFLiteConverter(Converter):
         return LEGAL
 
     def _explain(self, model: Model) -> Sequence[Reason]:
-        return lower_graph(model)[1]
+        return lower_graph(model).reasons
 
     def _emit(self, model: Model, folder: Path, options: EmitOptions) -> Emitted:
         from edgekit.converters.tflite.writer import serialize
 
-        graph, reasons = lower_graph(model)
-        if reasons:
-            raise self.refuse(model, reasons)
+        lowered = lower_graph(model)
+        if lowered.reasons:
+            raise self.refuse(model, lowered.reasons)
         path = folder / f"{artifact_stem(model, options)}.tflite"
-        path.write_bytes(serialize(graph, description="edgekit", metadata={}))
-        return Emitted(path, (path,))
+        release = min_runtime_version(lowered.graph).encode().ljust(_RELEASE_BYTES, b"\0")
+        metadata = {"min_runtime_version": release}
+        path.write_bytes(serialize(lowered.graph, description="edgekit", metadata=metadata))
+        return Emitted(path, (path,), lowered.float_nodes)
+
+
+_RELEASE_BYTES = 16
+"""Size of the metadata entry that tools read the oldest runtime from."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """What became of a graph.
+
+    Attributes:
+        graph: the operators; complete only when there are no `reasons`.
+        reasons: nodes that cannot be lowered.
+        float_nodes: nodes of a quantized graph that stay in float.
+    """
+
+    graph: Graph
+    reasons: tuple[Reason, ...]
+    float_nodes: tuple[Reason, ...]
 
 
 def prepare(graph: onnx_ir.Model) -> None:
@@ -56,8 +80,8 @@ def prepare(graph: onnx_ir.Model) -> None:
     fuse_activations(graph)
 
 
-def lower_graph(model: Model) -> tuple[Graph, tuple[Reason, ...]]:
-    """Lower every node; the graph is complete only when there are no reasons."""
+def lower_graph(model: Model) -> Lowered:
+    """Lower every node."""
     working = model.clone()
     prepare(working.ir)
     ctx = Lowering(Graph(model.name))
@@ -65,6 +89,7 @@ def lower_graph(model: Model) -> tuple[Graph, tuple[Reason, ...]]:
         tensor = Tensor(value.name or "", dtype_of(value), shape_of(value))
         ctx.bind(value, tensor)
         ctx.graph.inputs.append((tensor.name, tensor))
+    float_nodes = absorb(working.ir, ctx)
     reasons: list[Reason] = []
     for node in working.graph:
         function = LOWERINGS.get(node.op_type)
@@ -78,4 +103,4 @@ def lower_graph(model: Model) -> tuple[Graph, tuple[Reason, ...]]:
                 ctx.output(node, index)
     for value in working.graph.outputs:
         ctx.graph.outputs.append((value.name or "", ctx.tensor(value)))
-    return ctx.graph, tuple(reasons)
+    return Lowered(ctx.graph, tuple(reasons), float_nodes)

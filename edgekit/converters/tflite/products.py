@@ -36,8 +36,6 @@ def weights_refusal(values: Values, node: onnx_ir.Node, weight: Weight) -> str:
 
 
 def _channels(node: onnx_ir.Node, weight: Weight, data: NDArray[Any], encoding: Encoding) -> bool:
-    if node.domain:
-        return True
     axis = weight.axis
     if weight.transposed and int_attribute(node, weight.transposed, 0):
         axis = weight.transposed_axis

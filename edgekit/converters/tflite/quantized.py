@@ -22,7 +22,7 @@ import onnx_ir
 
 from edgekit.converters.tflite.encodings import DEQUANTIZE, QUANTIZE, Encoding
 from edgekit.converters.tflite.kernels import KERNELS, WHY_NOT, Kernel, Sides
-from edgekit.converters.tflite.lowering import Lowering, operand
+from edgekit.converters.tflite.lowering import ACTIVATION, Lowering, operand
 from edgekit.converters.tflite.products import realise_weights, weights_refusal
 from edgekit.converters.tflite.quantized_values import Values, is_float
 from edgekit.errors import Reason
@@ -136,7 +136,7 @@ def _weight_refusal(values: Values, node: onnx_ir.Node, kernel: Kernel) -> str:
 
 
 def _results_refusal(values: Values, node: onnx_ir.Node, kernel: Kernel) -> str:
-    if kernel.exact and _same_encoding(values, node, kernel):
+    if kernel.exact and ACTIVATION not in node.meta and _same_encoding(values, node, kernel):
         return ""
     for value in filter(is_float, node.outputs):
         quantizers = values.quantizers(value)
