@@ -124,7 +124,7 @@ def _opened(model: Model, data: Batches | DataLike, samples: int | None) -> Batc
     if hasattr(data, "batches"):
         return cast("Batches", data)
     return open_data(
-        cast("DataLike", data),
+        data,
         model.signature,
         preprocessing=model.preprocessing,
         samples=samples,

@@ -20,6 +20,7 @@ from edgekit.errors import InputError
 from edgekit.ir.model import Model
 from edgekit.ir.verify import verify
 from edgekit.passes.quantize.arithmetic import quantize
+from edgekit.passes.quantize.constants import constant_data, is_constant
 from edgekit.passes.quantize.placement import node_keys
 from edgekit.passes.quantize.plan import QuantPlan, TensorPlan
 
@@ -77,7 +78,7 @@ class _Work:
             _check_entry(key, entry, value)
             self.made[key] = (
                 _constant(self, key, entry, value)
-                if entry.constant or value.const_value is not None
+                if entry.constant or is_constant(value)
                 else _computed(self, key, entry, value)
             )
         return self.made[key]
@@ -97,10 +98,10 @@ def _computed(work: _Work, key: str, entry: TensorPlan, value: onnx_ir.Value) ->
 
 
 def _constant(work: _Work, key: str, entry: TensorPlan, value: onnx_ir.Value) -> onnx_ir.Value:
-    if value.const_value is None:
+    if not is_constant(value):
         raise InputError(f"the plan stores '{entry.tensor}' as integers, but it is computed.")
     integers = quantize(
-        value.const_value.numpy(),
+        constant_data(value),
         np.array(entry.scale),
         np.array(entry.zero_point),
         entry.axis,
@@ -163,6 +164,11 @@ def _reroute_output(work: _Work, name: str, key: str) -> None:
 
 
 def _drop_unused(graph: onnx_ir.Graph) -> None:
+    """Remove the constants that integers took the place of, dequantized ones included."""
+    for node in list(graph):
+        result = node.outputs[0]
+        if is_constant(result) and not result.uses() and not result.is_graph_output():
+            graph.remove(node, safe=True)
     for name, value in list(graph.initializers.items()):
         if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
             del graph.initializers[name]

@@ -7,17 +7,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx_ir
 
+from edgekit.passes.quantize.constants import constant_data, is_constant
 from edgekit.passes.quantize.rules import Condition
 
 
 def operand(node: onnx_ir.Node, index: int) -> onnx_ir.Value | None:
     """An operand of a node; None when it is absent."""
     return node.inputs[index] if index < len(node.inputs) else None
-
-
-def is_constant(value: onnx_ir.Value | None) -> bool:
-    """Whether a value is stored in the model."""
-    return value is not None and value.const_value is not None
 
 
 def is_float(value: onnx_ir.Value | None) -> bool:
@@ -101,8 +97,8 @@ def softmax_last_axis(node: onnx_ir.Node) -> bool:
 def finite_constants(node: onnx_ir.Node) -> bool:
     """Whether no float constant operand holds NaN, infinity or a stand-in for it (a mask)."""
     for value in node.inputs:
-        if value is not None and is_float(value) and value.const_value is not None:
-            data = value.const_value.numpy()
+        if value is not None and is_float(value) and is_constant(value):
+            data = constant_data(value)
             if data.size and not np.abs(data).max() < _MASK:
                 return False
     return True

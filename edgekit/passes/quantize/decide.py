@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir
@@ -13,13 +13,13 @@ from edgekit.calibration.ranges import Ranges
 from edgekit.errors import UsageError
 from edgekit.ir.model import Model
 from edgekit.passes.quantize.arithmetic import channel_scales, parameters_for, widen_for_bias
-from edgekit.passes.quantize.conditions import int_attribute, is_constant, operand
+from edgekit.passes.quantize.conditions import int_attribute, operand
+from edgekit.passes.quantize.constants import constant_data, is_constant
 from edgekit.passes.quantize.groups import Groups
 from edgekit.passes.quantize.placement import Placed, Placement, place
 from edgekit.passes.quantize.plan import (
     DTYPES,
     NodePlan,
-    NodePrecision,
     QuantPlan,
     TensorPlan,
 )
@@ -92,6 +92,7 @@ class _Work:
     Attributes:
         variants: (node key, operand) → key of the entry through which that node reads a tensor
             whose own parameters it cannot share.
+        origins: the tensor behind each of those entries.
     """
 
     legal: LegalOps
@@ -102,6 +103,7 @@ class _Work:
     tensors: dict[str, TensorPlan] = field(default_factory=dict)
     nodes: dict[str, NodePlan] = field(default_factory=dict)
     variants: dict[tuple[str, int], str] = field(default_factory=dict)
+    origins: dict[str, onnx_ir.Value | None] = field(default_factory=dict)
 
 
 def _group(work: _Work) -> None:
@@ -134,6 +136,7 @@ def _share(work: _Work, placed: Placed, results: Sequence[str]) -> None:
         if len(keys) > 1 and not alike and work.groups.parameters(key) is not None:
             variant = f"{key}#{placed.key}"
             work.variants[placed.key, index] = variant
+            work.origins[variant] = placed.node.inputs[index]
             work.groups.widen(variant, *_span(work, key))
             keys[position] = variant
     members = [*keys, *results]
@@ -144,11 +147,12 @@ def _share(work: _Work, placed: Placed, results: Sequence[str]) -> None:
 def _shared_key(work: _Work, placed: Placed, index: int) -> str:
     value = operand(placed.node, index)
     name = (value.name if value is not None else None) or ""
-    if value is None or value.const_value is None:
+    if value is None or not is_constant(value):
         return name
     key = f"{name}#{placed.key}"
     work.variants[placed.key, index] = key
-    data = value.const_value.numpy()
+    work.origins[key] = value
+    data = constant_data(value)
     if data.size:
         work.groups.widen(key, float(data.min()), float(data.max()))
     return key
@@ -169,9 +173,10 @@ def _span(work: _Work, name: str) -> tuple[float, float]:
 def _activations(work: _Work) -> None:
     for name in work.placement.tensors:
         work.tensors[name] = _activation(work, name, name)
-    for (_, _), key in work.variants.items():
-        tensor = key.partition("#")[0]
-        work.tensors[key] = _activation(work, key, tensor)
+    for key, value in work.origins.items():
+        if value is not None:
+            entry = _activation(work, key, value.name or "")
+            work.tensors[key] = replace(entry, constant=is_constant(value))
 
 
 def _activation(work: _Work, key: str, tensor: str) -> TensorPlan:
@@ -242,7 +247,7 @@ def _read_key(work: _Work, placed: Placed, index: int) -> str | None:
 def _constant(work: _Work, placed: Placed, value: onnx_ir.Value) -> str:
     """An operand that is a constant, with its own min-max."""
     key = f"{value.name}#{placed.key}"
-    data = value.const_value.numpy() if value.const_value is not None else np.zeros(0)
+    data = constant_data(value)
     kind = work.legal.activation
     found = parameters_for(float(data.min(initial=0.0)), float(data.max(initial=0.0)), kind)
     low, high = kind.limits
@@ -263,9 +268,9 @@ def _weights(work: _Work, placed: Placed, rule: WeightRule) -> dict[int, str]:
     """Entries for the weight and the bias of a compute op."""
     node = placed.node
     value = node.inputs[rule.operand]
-    if value is None or value.const_value is None:
+    if value is None or not is_constant(value):
         return {}
-    weight, kind = value.const_value.numpy(), rule.type
+    weight, kind = constant_data(value), rule.type
     axis = _axis(node, rule, weight.ndim)
     bits = work.legal.bits(work.cpu)
     top = min(kind.limits[1], 2 ** (bits - 1) - 1)
@@ -273,8 +278,8 @@ def _weights(work: _Work, placed: Placed, rule: WeightRule) -> dict[int, str]:
     scale = channel_scales(weight, axis, kind) * np.float32(kind.limits[1] / top)
     bias = None if placed.bias is None else node.inputs[placed.bias]
     input_scale = _input_scale(work, placed)
-    if bias is not None and bias.const_value is not None:
-        scale = widen_for_bias(scale, bias.const_value.numpy(), input_scale)
+    if bias is not None:
+        scale = widen_for_bias(scale, constant_data(bias), input_scale)
     why = f"min-max per {'tensor' if axis is None else f'channel of axis {axis}'}, {bits} bits"
     inputs = {rule.operand: f"{value.name}#{placed.key}"}
     work.tensors[inputs[rule.operand]] = TensorPlan(
@@ -330,6 +335,3 @@ def _axis(node: onnx_ir.Node, rule: WeightRule, rank: int) -> int | None:
     if axis.attribute is not None and axis.otherwise is not None:
         chosen = axis.otherwise if int_attribute(node, axis.attribute, 0) else axis.default
     return chosen % rank
-
-
-__all__ = ["NodePrecision", "decide", "wanted_tensors"]

@@ -9,7 +9,8 @@ from fnmatch import fnmatchcase
 import onnx_ir
 
 from edgekit.ir.model import Model
-from edgekit.passes.quantize.conditions import finite_constants, is_constant, is_float, operand
+from edgekit.passes.quantize.conditions import finite_constants, is_float, operand
+from edgekit.passes.quantize.constants import constant_data, is_constant
 from edgekit.passes.quantize.plan import NodePrecision
 from edgekit.passes.quantize.rules import Activation, BiasKind, LegalOps, OpRule
 
@@ -359,7 +360,7 @@ def _bound(node: onnx_ir.Node, index: int, missing: float) -> float:
     value = operand(node, index)
     if value is None:
         return missing
-    return float(value.const_value.numpy().reshape(())) if value.const_value else float("nan")
+    return float(constant_data(value).reshape(())) if is_constant(value) else float("nan")
 
 
 def _order(model: Model) -> list[str]:

@@ -85,6 +85,11 @@ class NodePlan:
     hint: str = ""
     inputs: Mapping[int, str] = field(default_factory=dict)
 
+    @property
+    def int8(self) -> bool:
+        """Whether it runs in integers."""
+        return self.precision is NodePrecision.INT8
+
 
 @dataclass(frozen=True)
 class QuantPlan:
