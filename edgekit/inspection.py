@@ -83,9 +83,9 @@ def inspect(model: Model) -> Inspection:
         sha256=source.sha256,
         notes=source.notes,
         signature=model.signature,
-        operators=dict(sorted(op_counts(canonical.ir).items())),
-        parameters=parameters(canonical.ir),
-        macs=macs(canonical.ir).total,
+        operators=dict(sorted(op_counts(canonical).items())),
+        parameters=parameters(canonical),
+        macs=macs(canonical).total,
         targets=tuple(_verdict(canonical, target) for target in Target),
     )
 

@@ -87,4 +87,10 @@ def _list(reasons: Sequence[Reason], show_all: bool) -> None:
     for (op, why, hint), nodes in groups.items():
         tail = f" ({hint})" if hint else ""
         more = f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
-        click.echo(f"  - {op} '{nodes[0]}'{more}: {why}{tail}")
+        click.echo(f"  - {op} '{_short(nodes[0])}'{more}: {why}{tail}")
+
+
+def _short(name: str) -> str:
+    """A node name that fits on a line; names of fused TensorFlow operators run to hundreds."""
+    keep = 28
+    return name if len(name) <= 2 * keep + 3 else f"{name[:keep]}...{name[-keep:]}"
