@@ -282,19 +282,9 @@ def vector_slice(ctx: Lowering, vector: Tensor, start: int, stop: int, hint: str
     return ctx.add("SLICE", inputs, out, schema.SliceOptionsT())
 
 
-def reshape_to(
-    ctx: Lowering, tensor: Tensor, shape: Shape, vector: Tensor, hint: str, out: Tensor
-) -> Tensor:
-    """Append a RESHAPE to `out`; sizes come from `vector` when more than one is dynamic.
-
-    Args:
-        ctx: the conversion.
-        tensor: what is reshaped.
-        shape: its new sizes.
-        vector: the same sizes at run time, int32.
-        hint: becomes part of names.
-        out: the result.
-    """
-    if sum(size is None for size in shape) <= 1:
-        return ctx.reshape(tensor, shape, hint, out)
-    return ctx.add("RESHAPE", [tensor, vector], out, schema.ReshapeOptionsT())
+def reshape_like(ctx: Lowering, tensor: Tensor, source: Tensor, hint: str, out: Tensor) -> Tensor:
+    """Append a RESHAPE to `out`, which has the sizes of `source`, known or not."""
+    if sum(size is None for size in source.shape) <= 1:
+        return ctx.reshape(tensor, source.shape, hint, out)
+    inputs = [tensor, shape_vector(ctx, source)]
+    return ctx.add("RESHAPE", inputs, out, schema.ReshapeOptionsT())

@@ -24,7 +24,7 @@ from edgekit.converters.tflite.ops._build import (
     is_static,
     options_of,
     positive_axis,
-    reshape_to,
+    reshape_like,
     scalar_like,
     shape_vector,
 )
@@ -62,7 +62,7 @@ def lower_scatter_elements(ctx: Lowering, node: onnx_ir.Node) -> None:
     flat = ctx.like(data, (total,), "flat")
     source = ctx.reshape(data, (total,), "source")
     _scatter(ctx, node, source, column, ctx.reshape(updates, (count,), "updates"), flat)
-    reshape_to(ctx, flat, out.shape, shape_vector(ctx, data), "result", out)
+    reshape_like(ctx, flat, data, "result", out)
 
 
 def _count(x: Tensor) -> int | None:

@@ -21,7 +21,7 @@ from edgekit.converters.tflite.ops._build import (
     is_static,
     positive_axis,
     required,
-    reshape_to,
+    reshape_like,
     scalar_like,
     shape_vector,
     vector_slice,
@@ -37,7 +37,7 @@ def forward(ctx: Lowering, node: onnx_ir.Node) -> None:
     )
     if value.is_graph_output() and shared:
         out = ctx.output(node)
-        reshape_to(ctx, x, out.shape, shape_vector(ctx, x), "copy", out)
+        reshape_like(ctx, x, x, "copy", out)
     else:
         ctx.bind(value, x)
 

@@ -60,7 +60,7 @@ def test_reshape_to_a_shape_of_the_runtime(target):
 def test_transpose(shape, dtype, data):
     perm = data.draw(st.permutations(range(len(shape))))
     ops = assert_node_same("Transpose", {"a": filled(shape, dtype)}, perm=list(perm), dynamic=["a"])
-    assert ops == ["TRANSPOSE"]
+    assert ops == (["TRANSPOSE"] if perm != sorted(perm) else ["RESHAPE"])
 
 
 @CASES

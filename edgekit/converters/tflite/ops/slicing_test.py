@@ -78,7 +78,8 @@ def test_axes_and_steps_are_optional():
 def test_last_element_of_a_dynamic_axis():
     text = (
         '<ir_version: 10, opset_import: ["" : 21]> g '
-        "(float[N,M,3] x, int64[1] s, int64[1] e, int64[1] a) => (float[N,K,3] y) { y = Slice(x, s, e, a) }"
+        "(float[N,M,3] x, int64[1] s, int64[1] e, int64[1] a) => (float[N,K,3] y)"
+        "{ y = Slice(x, s, e, a) }"
     )
     constants = {"s": np.array([-1]), "e": np.array([BIG]), "a": np.array([1])}
     assert_same(model_of(text, constants), {"x": filled((2, 4, 3))})
