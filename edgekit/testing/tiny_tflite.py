@@ -152,9 +152,9 @@ class TinyModel:
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 
-    def settle(self) -> bytes:
-        """The file, with the outputs' shapes as the interpreter works them out on zeros."""
-        for index, value in zip(self._outputs, run_interpreter(self.pack(), None), strict=True):
+    def settle(self, feeds: Sequence[NDArray[Any]]) -> bytes:
+        """The file, with the outputs' shapes as the interpreter works them out."""
+        for index, value in zip(self._outputs, run_interpreter(self.pack(), feeds), strict=True):
             self._tensors[index].shape = np.array(value.shape, np.int32)
         return self.pack()
 
@@ -175,13 +175,13 @@ class TinyModel:
 
 
 def run_interpreter(
-    model: bytes, feeds: Sequence[NDArray[Any]] | None, *, delegate: bool = False
+    model: bytes, feeds: Sequence[NDArray[Any]], *, delegate: bool = False
 ) -> list[NDArray[Any]]:
     """Run a `.tflite` file on the LiteRT interpreter.
 
     Args:
         model: the file.
-        feeds: one array per input, in order; inputs take their shapes. None feeds zeros.
+        feeds: one array per input, in order; inputs take their shapes.
         delegate: use the default delegate (XNNPACK) instead of the builtin kernels.
 
     Returns:
@@ -194,11 +194,11 @@ def run_interpreter(
         model_content=model, experimental_op_resolver_type=kernels, num_threads=1
     )
     details = interpreter.get_input_details()
-    for detail, value in zip(details, feeds or (), strict=feeds is not None):
+    for detail, value in zip(details, feeds, strict=True):
         if tuple(detail["shape"]) != value.shape:
             interpreter.resize_tensor_input(detail["index"], value.shape)
     interpreter.allocate_tensors()
-    for detail, value in zip(details, feeds or (), strict=feeds is not None):
+    for detail, value in zip(details, feeds, strict=True):
         interpreter.set_tensor(detail["index"], value)
     interpreter.invoke()
     return [interpreter.get_tensor(d["index"]).copy() for d in interpreter.get_output_details()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir
@@ -67,7 +67,7 @@ class _Import:
         self._input_names = self._names(subgraph.inputs, given_inputs, "input")
         self._output_names = self._names(subgraph.outputs, given_outputs, "output")
 
-    def _names(self, indices: Sequence[int], given: dict[int, str], role: str) -> list[str]:
+    def _names(self, indices: Sequence[int], given: Mapping[int, str], role: str) -> list[str]:
         """The names of inputs or outputs, claimed before any inner value can take them."""
         tensors = [self._subgraph.tensors[i] for i in indices]
         return [

@@ -30,6 +30,10 @@ _ACTIVATION_BOUNDS: dict[int, tuple[float, float | None]] = {
     3: _RELU6,
 }
 _TANH = 4
+_DYNAMIC_RANGE = (
+    "some weights are stored in 8 bits or less and read as the real numbers they stand for; the "
+    "TFLite interpreter also rounds the activations they meet, in each run"
+)
 
 
 class OpContext:
@@ -125,6 +129,10 @@ class OpContext:
 
     def weights(self, position: int, perm: tuple[int, ...]) -> onnx_ir.Value:
         """An input as real numbers, axes permuted; a constant one is permuted here and now."""
+        tensor = self.tensor(position)
+        integers = tensor.quantization is not None and tensor.dtype in QUANTIZED_TYPES
+        if integers and tensor.data is not None and self.result().dtype == "FLOAT32":
+            self.note(_DYNAMIC_RANGE)
         return self.state.weights(self.index(position), perm)
 
     def constant(self, position: int) -> NDArray[Any] | None:

@@ -145,7 +145,7 @@ class _Reader:
             self._buffer.check(offset, size)
             return memoryview(self._buffer.data)[offset : offset + size]
         view = table.numbers(0, np.uint8)
-        return None if view is None or not view.size else memoryview(view)
+        return None if view is None or not view.size else view.data
 
     def _operator(self, index: int, table: Table) -> Operator:
         builtin, custom = self._codes[table.scalar(0, "I")]

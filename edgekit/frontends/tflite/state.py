@@ -77,6 +77,8 @@ class GraphState:
         Raises:
             ModelFileError: if nothing has produced it.
         """
+        if index not in self._raw and index in self.dequantized:
+            self._raw[index] = self.real(self.dequantized[index])
         if index not in self._raw:
             tensor = self.subgraph.tensors[index]
             data = self.constant(tensor)

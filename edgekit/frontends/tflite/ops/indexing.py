@@ -98,8 +98,11 @@ def _one_hot(op: OpContext) -> None:
 
 
 def _unique(op: OpContext) -> None:
-    values, _, inverse, _ = op.builder.node("Unique", [op.raw(0)], 4, sorted=0)
-    op.emit_raw(values)
+    """Wide integers, since ONNX Runtime finds unique values of few types."""
+    narrow = op.compute_type().kind in "iu"
+    x = op.as_int64(0) if narrow else op.raw(0)
+    values, _, inverse, _ = op.builder.node("Unique", [x], 4, sorted=0)
+    (op.emit_integers if narrow else op.emit_raw)(values)
     op.emit_integers(inverse, 1)
 
 
@@ -113,7 +116,7 @@ def _dynamic_update_slice(op: OpContext) -> None:
     if min(room, default=0) < 0 or int(np.prod(known)) > _LARGEST_UPDATE:
         raise CannotRead(f"it writes {list(part)} into {list(sizes)}")
     start = op.op("Min", op.op("Max", op.as_int64(2), op.int64(0)), op.int64(*room))
-    grid = np.stack(np.indices(known), axis=-1).astype(np.int64)
+    grid = np.moveaxis(np.indices(known), 0, -1).astype(np.int64)
     places = op.op("Add", op.builder.constant(grid), start)
     op.emit(op.op("ScatterND", op.real(0), places, op.real(1)))
 

@@ -21,7 +21,7 @@ def values(shape, seed=0, low=-2.0, high=2.0, dtype=F):
 
 
 def check(kind, feeds, constants=(), options=None, options_kind="", outputs=("FLOAT32",),
-          order=None, version=1, tolerance=1e-5):  # fmt: skip
+          order=None, version=1, tolerance=1e-5, shape=(1,)):  # fmt: skip
     """One operator whose inputs are the feeds, then the constants (`order` rearranges them)."""
     tiny = TinyModel()
     names = {"float32": "FLOAT32", "int32": "INT32", "int64": "INT64", "bool": "BOOL",
@@ -30,10 +30,10 @@ def check(kind, feeds, constants=(), options=None, options_kind="", outputs=("FL
     operands += [-1 if c is None else tiny.constant(c) for c in constants]
     if order:
         operands = [operands[i] for i in order]
-    results = [tiny.tensor((1,), dtype) for dtype in outputs]
+    results = [tiny.tensor(shape, dtype) for dtype in outputs]
     tiny.op(kind, operands, results, options, options_kind=options_kind, version=version)
     tiny.output(*results)
-    model = tiny.settle()
+    model = tiny.settle(feeds)
     assert_same(model, feeds, tolerance)
 
 
@@ -247,12 +247,17 @@ def test_split_v():
 
 
 def test_slice():
-    check("SLICE", [X], [np.array([0, 1, 2, 0], np.int32), np.array([2, -1, 1, 3], np.int32)])
+    check(
+        "SLICE",
+        [X],
+        [np.array([0, 1, 2, 0], np.int32), np.array([2, -1, 1, 3], np.int32)],
+        shape=(2, 2, 1, 3),
+    )
 
 
 def test_slice_with_computed_begin():
     begin = np.array([0, 1, 2, 0], np.int32)
-    check("SLICE", [X, begin], [np.array([2, -1, 1, 3], np.int32)])
+    check("SLICE", [X, begin], [np.array([2, -1, 1, 3], np.int32)], shape=(2, 2, 1, 3))
 
 
 @pytest.mark.parametrize(
@@ -279,7 +284,7 @@ def test_strided_slice(begin, end, strides, masks, computed):
 
 def test_tile_broadcast_fill_range():
     check("TILE", [values((2, 3))], [np.array([2, 3], np.int32)])
-    check("BROADCAST_TO", [values((3, 1))], [np.array([2, 3, 4], np.int32)])
+    check("BROADCAST_TO", [values((3, 1))], [np.array([2, 3, 4], np.int32)], version=2)
     check("FILL", [np.array(2.5, F)], [np.array([2, 3], np.int32)], order=(1, 0))
     check("RANGE", [np.array(1, np.int32)], [np.array(9, np.int32), np.array(3, np.int32)],
           outputs=("INT32",))  # fmt: skip
@@ -299,7 +304,8 @@ def test_shape_and_rank():
     tiny.op("RANK", [x], [rank])
     tiny.op("ADD", [shape, rank], [total], options_kind="AddOptions")
     tiny.output(total)
-    assert_same(tiny.settle(), [values((2, 3, 4))])
+    feeds = [values((2, 3, 4))]
+    assert_same(tiny.settle(feeds), feeds)
 
 
 @pytest.mark.parametrize(
@@ -324,8 +330,8 @@ def test_gather_nd():
 
 
 def test_scatter_nd_adds_what_meets():
-    check("SCATTER_ND", [values((3, 4))],
-          [np.array([[1], [4], [1]], np.int32), np.array([6, 4], np.int32)], order=(1, 0, 2))  # fmt: skip
+    constants = [np.array([[1], [4], [1]], np.int32), np.array([6, 4], np.int32)]
+    check("SCATTER_ND", [values((3, 4))], constants, order=(1, 0, 2))
 
 
 def test_embedding_lookup():
@@ -359,7 +365,7 @@ def test_cast(source, out):
 
 
 def test_reverse():
-    check("REVERSE_V2", [X], [np.array([1, 3], np.int32)], version=2)
+    check("REVERSE_V2", [X], [np.array([1, 2], np.int32)], version=2)
 
 
 @pytest.mark.parametrize(("time", "batch"), [(1, 0), (0, 1), (2, 0), (3, 1)])
@@ -450,8 +456,8 @@ def test_non_max_suppression(version):
 
 
 def test_bitwise_xor():
-    check("BITWISE_XOR", [values((8,), 0, 0, 99, np.int32), values((8,), 1, 0, 99, np.int32)], outputs=("INT32",),
-          options_kind="BitwiseXorOptions")  # fmt: skip
+    feeds = [values((8,), seed, 0, 99, np.int32) for seed in range(2)]
+    check("BITWISE_XOR", feeds, outputs=("INT32",))
 
 
 def test_table_names_exist_in_the_schema():

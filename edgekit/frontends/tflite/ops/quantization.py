@@ -24,8 +24,9 @@ def _dequantize(op: OpContext) -> None:
     if tensor.dtype in QUANTIZED_TYPES:
         if tensor.quantization is None:
             raise CannotRead(f"its input {tensor} has no scale")
-        op.state.bind(op.result().index, op.real(0))
-        if data is not None:
+        if data is None:
+            op.state.bind(op.result().index, op.real(0))
+        else:
             op.state.dequantized[op.result().index] = tensor.index
     elif data is not None and data.dtype.kind == "f":
         op.state.constants[op.result().index] = data.astype(np.float32)

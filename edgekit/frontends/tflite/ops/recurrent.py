@@ -16,6 +16,7 @@ import onnx_ir
 from numpy.typing import NDArray
 
 from edgekit.errors import ModelFileError
+from edgekit.frontends.tflite.builder import Operand
 from edgekit.frontends.tflite.lowering import CannotRead, OpContext
 
 Lowering = Callable[[OpContext], None]
@@ -113,8 +114,7 @@ def _lstm(
     parts = [_direction(op, d) for d in directions]
     stacked = [np.stack(column).astype(np.float32) for column in zip(*parts, strict=True)]
     units = stacked[1].shape[-1]
-    w, r, b = (op.builder.constant(a, f"{op.builder.scope}/{n}") for a, n in zip(stacked, "WRB"))
-    operands = [x, w, r, b]
+    operands: list[Operand] = [x, *_named(op, stacked)]
     if any(op.has(d.peephole + 1) for d in directions):
         operands += [None, None, None, op.builder.constant(stacked[3])]
     op.note(_STATE_NOTE)
@@ -125,6 +125,11 @@ def _lstm(
         direction="forward" if len(directions) == 1 else "bidirectional",
         activations=["Sigmoid", activation, activation] * len(directions),
     )
+
+
+def _named(op: OpContext, stacked: list[NDArray[Any]]) -> list[onnx_ir.Value]:
+    names = (f"{op.builder.scope}/{letter}" for letter in "WRB")
+    return [op.builder.constant(a, n) for a, n in zip(stacked[:3], names, strict=True)]
 
 
 def _accept_cell_clip(op: OpContext, clip: float) -> None:
@@ -207,12 +212,11 @@ def _rnn(op: OpContext, firsts: list[int], activation: int, x: onnx_ir.Value) ->
     name = _activation(activation)
     parts = [_rnn_weights(op, first) for first in firsts]
     stacked = [np.stack(column).astype(np.float32) for column in zip(*parts, strict=True)]
-    operands = [op.builder.constant(a, f"{op.builder.scope}/{n}") for a, n in zip(stacked, "WRB")]
     op.note(_STATE_NOTE)
     return op.op(
         "RNN",
         x,
-        *operands,
+        *_named(op, stacked),
         hidden_size=stacked[0].shape[1],
         direction="forward" if len(firsts) == 1 else "bidirectional",
         activations=[name] * len(firsts),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import onnx_ir
 
 from edgekit.errors import ModelFileError
 from edgekit.frontends.tflite.lowering import CannotRead, OpContext
@@ -99,18 +100,43 @@ def _resize(mode: str, options: str, op: OpContext) -> None:
     elif chosen.halfPixelCenters:
         coordinates = "half_pixel"
     nearest = "floor" if coordinates == "asymmetric" else "round_prefer_ceil"
+    x = op.channels_first(op.real(0))
     y = op.op(
         "Resize",
-        op.channels_first(op.real(0)),
-        None,
-        None,
-        op.as_int64(1),
-        axes=[2, 3],
+        x,
+        *_new_size(op, x),
         mode=mode,
         coordinate_transformation_mode=coordinates,
         nearest_mode=nearest if mode == "nearest" else None,
     )
     op.emit(op.channels_last(y))
+
+
+def _new_size(op: OpContext, x: onnx_ir.Value) -> tuple[onnx_ir.Value | None, ...]:
+    """Operands of Resize after the data: sizes, or factors where the batch is open.
+
+    All four axes are given: ONNX Runtime moves Transposes through Resize as if they always were.
+    """
+    batch, height, width, channels = op.shape(0)
+    wanted = op.constant(1)
+    if wanted is None or height is None or width is None:
+        lead = op.op("Shape", x, start=0, end=2)
+        return None, None, op.op("Concat", lead, op.as_int64(1), axis=0)
+    new_height, new_width = (int(n) for n in wanted.reshape(-1))
+    if min(height, width, new_height, new_width) < 1:
+        raise ModelFileError(f"{op.operator.kind} makes {list(op.shape(0))} into {wanted}.")
+    if batch is not None and channels is not None:
+        return None, None, op.int64(batch, channels, new_height, new_width)
+    factors = [1.0, 1.0, _factor(height, new_height), _factor(width, new_width)]
+    return None, op.builder.constant(np.array(factors, np.float32))
+
+
+def _factor(size: int, wanted: int) -> np.float32:
+    """The float32 factor for which the runtimes' floor(size * factor) is the size wanted."""
+    factor = np.float32(wanted / size)
+    if np.floor(np.float32(size) * factor) < wanted:
+        factor = np.nextafter(factor, np.float32(np.inf))
+    return factor
 
 
 OPS: dict[str, Lowering] = {
