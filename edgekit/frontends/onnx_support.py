@@ -30,7 +30,13 @@ _DOMAINS: Mapping[str, tuple[str, str]] = {
     ),
 }
 
-_CONTAINERS = ("Sequence", "Optional")
+_CONTAINERS = frozenset(
+    (
+        *("SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert"),
+        *("SequenceLength", "SequenceMap", "SplitToSequence", "ConcatFromSequence", "Optional"),
+        *("OptionalGetElement", "OptionalHasElement"),
+    )
+)
 _CONTAINER_HINT = "export with plain tensors as inputs and outputs"
 
 
@@ -139,12 +145,14 @@ def _operator_reason(
     if domain not in STANDARD:
         hint = "replace it by standard operators before export"
         return Reason(name, f"{domain}.{op}", f"custom operator of the domain '{domain}'", hint)
-    if op.startswith(_CONTAINERS) or op.endswith(_CONTAINERS):
+    if op in _CONTAINERS:
         return Reason(name, op, "works on sequences or optionals of tensors", _CONTAINER_HINT)
     version = versions.get("", versions.get("ai.onnx", 0))
     if not onnx.defs.has(op):
         hint = "the exporter had no ONNX form for it; replace it in the source model"
         return Reason(name, op, "is not an ONNX operator", hint)
+    if any(a.name == "training_mode" and a.i for a in node.attribute):
+        return Reason(name, op, *_DOMAINS["ai.onnx.training"])
     if not onnx.defs.has(op, version, ""):
         return Reason(name, op, f"does not exist in opset {version}", "export with a newer opset")
     return None

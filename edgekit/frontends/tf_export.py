@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import onnx_ir
 import tensorflow as tf
 import tf2onnx
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+from tf2onnx.tf_loader import fix_freezing_errors_part2
 
 from edgekit.errors import EdgeKitError, Reason, UnsupportedError
 from edgekit.frontends.graph_edges import Port, forget_unknown_sizes, name_edges, unique
@@ -95,17 +97,11 @@ def export_function(
         return [tf.identity(t) for t in function(*tensors)]
 
     traced = tf.function(call, autograph=False)
-    handlers = {**HANDLERS, **(carrier.handlers() if carrier else {})}
     with _inlined():
         concrete = _guarded("traced", label, lambda: traced.get_concrete_function(*specs))
-        refuse_unsafe([concrete.graph.as_graph_def()], label)
-        proto, _ = _guarded(
-            "exported to ONNX",
-            label,
-            lambda: tf2onnx.convert.from_function(
-                traced, specs, opset=EXPORT_OPSET, custom_op_handlers=handlers
-            ),
-        )
+    refuse_unsafe([concrete.graph.as_graph_def()], label)
+    handlers = {**HANDLERS, **(carrier.handlers() if carrier else {})}
+    proto = _guarded("exported to ONNX", label, lambda: _convert(concrete, len(specs), handlers))
     results = [t for t in concrete.outputs if t.dtype != tf.resource]
     names = unique(outputs or [f"output_{i}" if i else "output" for i in range(len(results))])
     ports = [Port(n, _sizes(t)) for n, t in zip(names, results, strict=True)]
@@ -119,6 +115,26 @@ def export_function(
     _type_unread(ir, inputs)
     images = [p.name for p in (*inputs, *ports) if p.shape and len(p.shape) == _IMAGE_RANK]
     return Exported(ir, dict.fromkeys(images, layout))
+
+
+def _convert(concrete: Any, arguments: int, handlers: dict[str, Any]) -> Any:
+    """Freeze variables and captured constants, and have tf2onnx convert the rest."""
+    frozen = convert_variables_to_constants_v2(
+        concrete, lower_control_flow=False, aggressive_inlining=True
+    )
+    graph = fix_freezing_errors_part2(frozen.graph.as_graph_def(add_shapes=True))
+    present = {node.name for node in graph.node}
+    names = [t.name for t in concrete.inputs[:arguments] if t.op.name in present]
+    results = [t.name for t in concrete.outputs]
+    proto, _ = tf2onnx.convert.from_graph_def(
+        graph,
+        input_names=names,
+        output_names=results,
+        opset=EXPORT_OPSET,
+        tensors_to_rename={name: name.partition(":")[0] for name in names},
+        custom_op_handlers=handlers,
+    )
+    return proto
 
 
 @contextmanager

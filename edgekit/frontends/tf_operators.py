@@ -37,5 +37,26 @@ def _without_minus(ctx: Any, product: Any, shapes: Any, dtypes: Any) -> str:
     return ""
 
 
-HANDLERS: dict[str, tuple[Any, list[Any]]] = {"Erfc": (_erfc, [])}
+def _reverse(ctx: Any, node: Any, name: str, args: list[Any]) -> None:
+    """Slice backwards, where tf2onnx transposes and runs ReverseSequence."""
+    shapes, dtypes = node.output_shapes, node.output_dtypes
+    axes = node.inputs[1].get_tensor_value(as_list=False).astype(np.int64).reshape(-1)
+    source, output = node.input[0], node.output[0]
+    ctx.remove_node(name)
+    bounds = [
+        ctx.make_const(f"{name}_{key}", np.full(axes.shape, value, np.int64)).output[0]
+        for key, value in (("starts", -1), ("ends", np.iinfo(np.int64).min), ("steps", -1))
+    ]
+    where = ctx.make_const(f"{name}_axes", axes).output[0]
+    ctx.make_node(
+        "Slice",
+        [source, *bounds[:2], where, bounds[2]],
+        outputs=[output],
+        name=name,
+        shapes=shapes,
+        dtypes=dtypes,
+    )
+
+
+HANDLERS: dict[str, tuple[Any, list[Any]]] = {"Erfc": (_erfc, []), "ReverseV2": (_reverse, [])}
 """What tf2onnx calls for each of these operators."""
