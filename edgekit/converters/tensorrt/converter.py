@@ -22,6 +22,7 @@ from edgekit.converters.tensorrt.build import (
 )
 from edgekit.converters.tensorrt.lint import lint
 from edgekit.converters.tensorrt.recipe import BuildRecipe, profiles_of
+from edgekit.converters.tensorrt.spell_out import spell_out
 from edgekit.converters.tensorrt.support import unsupported
 from edgekit.errors import Reason
 from edgekit.ir import Model
@@ -90,10 +91,13 @@ class TensorRTConverter(Converter):
 
     @staticmethod
     def _typed(model: Model, precision: Precision) -> tuple[onnx_ir.Model, tuple[Reason, ...]]:
-        if precision is Precision.FP16:
-            half = compute_fp16(model.ir)
-            return half.model, half.float_nodes
-        return model.ir.clone(), ()
+        graph = model.ir.clone()
+        if precision is not Precision.INT8:
+            spell_out(graph)
+        if precision is not Precision.FP16:
+            return graph, ()
+        half = compute_fp16(graph)
+        return half.model, half.float_nodes
 
     @staticmethod
     def _built(path: Path, recipe: BuildRecipe, ops: Mapping[str, str]) -> Emitted:
