@@ -8,6 +8,7 @@ from edgekit.errors import UnsupportedError
 from edgekit.ir.model import OPSET
 from edgekit.passes.base import DEFAULT_DOMAINS, InPlacePass, PassResult, nodes_of
 from edgekit.passes.canonicalize.infer_shapes import InferShapes
+from edgekit.passes.canonicalize.lift_constants import LiftConstants
 from edgekit.passes.canonicalize.protos import SMALL, stripped_proto
 from edgekit.passes.canonicalize.rewrite import attribute
 from edgekit.passes.canonicalize.upgrade_rules import RULES, Rule, refuse
@@ -36,18 +37,22 @@ class UpgradeOpset(InPlacePass):
 
     def call(self, model: onnx_ir.Model) -> PassResult:
         """Bring the model to opset 21."""
-        imports = model.graph.opset_imports
-        version = _version(imports)
-        for alias in DEFAULT_DOMAINS:
-            imports.pop(alias, None)
-        imports[""] = version
+        version = _version(model.graph.opset_imports)
+        others = {
+            domain: number
+            for domain, number in model.graph.opset_imports.items()
+            if domain not in DEFAULT_DOMAINS
+        }
+        model.graph.opset_imports.pop("ai.onnx", None)
+        model.graph.opset_imports[""] = version
         modified = version != OPSET or model.ir_version != IR_VERSION
         _normalize_nodes(model)
         if version < OPSET:
             _upgrade(model, version)
         elif version > OPSET:
             _downgrade(model)
-        imports[""] = OPSET
+        model.graph.opset_imports.clear()  # the graph may be another one after a downgrade
+        model.graph.opset_imports.update({"": OPSET, **others})
         model.ir_version = IR_VERSION
         return PassResult(model, modified)
 
@@ -130,6 +135,8 @@ def _inline_schema_functions(model: onnx_ir.Model, op_types: set[str]) -> None:
         for name, value in model.graph.initializers.items()
         if value.const_value is not None and value.const_value.nbytes > SMALL
     }
+    for node in nodes_of(model, frozenset(op_types)):
+        _add_defaults(node)
     InferShapes()(model)
     inlined = onnx_ir.serde.deserialize_model(
         inliner.inline_selected_functions(
@@ -145,3 +152,13 @@ def _inline_schema_functions(model: onnx_ir.Model, op_types: set[str]) -> None:
         value.const_value = weights[value.name or ""]
         graph.register_initializer(value)
     model.graph = graph
+    LiftConstants()(model)
+
+
+def _add_defaults(node: onnx_ir.Node) -> None:
+    """Write out the default attributes, which the bodies refer to."""
+    from onnx import defs
+
+    for name, attr in defs.get_schema(node.op_type).attributes.items():
+        if name not in node.attributes and attr.default_value.name:
+            node.attributes[name] = onnx_ir.serde.deserialize_attribute(attr.default_value)

@@ -127,7 +127,11 @@ def _upsample_7(node: onnx_ir.Node) -> None:
 
 
 def _resize_10(node: onnx_ir.Node) -> None:
-    """Upsample and Resize up to opset 10 sample at `floor(x / scale)`: asymmetric."""
+    """Upsample and Resize up to opset 10 sample at `x / scale`.
+
+    The nearest element is the one below when enlarging and, as ONNX Runtime has it, the one above
+    when shrinking; a node that does both becomes two.
+    """
     scales = node.inputs[1]
     node.op_type = "Resize"
     node.resize_inputs(3)
@@ -135,6 +139,15 @@ def _resize_10(node: onnx_ir.Node) -> None:
     node.replace_input_with(2, scales)
     _set(node, "coordinate_transformation_mode", "asymmetric")
     _set(node, "nearest_mode", "floor")
+    factors = constant(scales)
+    if factors is None or attribute(node, "mode", "nearest") != "nearest" or (factors >= 1).all():
+        return
+    shrink, graph = np.minimum(factors, 1), graph_of(node)
+    attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric"}
+    inputs = [node.inputs[0], None, add_constant(graph, shrink, "scales")]
+    small = add_node(node, "Resize", inputs, {**attributes, "nearest_mode": "ceil"})
+    node.replace_input_with(0, small)
+    node.replace_input_with(2, add_constant(graph, np.maximum(factors, 1), "scales"))
 
 
 def _scatter(node: onnx_ir.Node) -> None:
