@@ -12,14 +12,15 @@ with a height of 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx_ir
 
+from edgekit.passes.canonicalize._layout_problem import NHWC_DOMAIN
+from edgekit.passes.canonicalize._perms import inverse
 from edgekit.passes.canonicalize.rewrite import (
     add_constant,
     add_node,
+    attribute,
     constant,
     graph_of,
     input_at,
@@ -27,9 +28,6 @@ from edgekit.passes.canonicalize.rewrite import (
     rank,
     replace,
 )
-
-NHWC_DOMAIN = "edgekit.nhwc"
-"""Domain of nodes whose first operand and result are channels-last."""
 
 _SPATIAL_1D = {
     "kernel_shape": (1,),
@@ -57,6 +55,9 @@ _CHANNELS_LAST = {
 
 _WINDOWED = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "Resize"})
 
+_LAST_AXIS = frozenset({"Softmax", "LogSoftmax", "LpNormalization"})
+"""Operators along one axis, which TFLite has for the last one only."""
+
 _GLOBAL = {"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}
 
 
@@ -66,10 +67,13 @@ def channels_last(model: onnx_ir.Model) -> None:
         if is_op(node, *_GLOBAL):
             _reduce(node)
         elif is_op(node, *_WINDOWED) and rank(node.inputs[0]) == 3:
-            node = _widen(node)
-            _wrap(node)
+            _wrap(_widen(node), (0, 2, 3, 1))
         elif is_op(node, *_CHANNELS_LAST):
-            _wrap(node)
+            size = rank(node.inputs[0]) or 0
+            if size in _CHANNELS_LAST[node.op_type]:
+                _wrap(node, (0, *range(2, size), 1))
+        elif is_op(node, *_LAST_AXIS):
+            _wrap_axis(node)
 
 
 def _reduce(node: onnx_ir.Node) -> None:
@@ -109,9 +113,9 @@ def _with_height(shape: onnx_ir.Shape) -> onnx_ir.Shape:
 def _wide_attributes(node: onnx_ir.Node) -> dict[str, onnx_ir.Attr]:
     attributes = dict(node.attributes)
     for name, entry in _SPATIAL_1D.items():
-        attribute = attributes.get(name)
-        if attribute is not None:
-            values = list(attribute.as_ints())
+        given = attributes.get(name)
+        if given is not None:
+            values = list(given.as_ints())
             wide = [*entry, *values] if name != "pads" else [0, values[0], 0, values[1]]
             attributes[name] = onnx_ir.AttrInt64s(name, wide)
     axes = attributes.get("axes")
@@ -131,14 +135,21 @@ def _wide_constant(node: onnx_ir.Node, index: int) -> onnx_ir.Value | None:
     return add_constant(graph_of(node), wide, f"{node.name}/wide")
 
 
-def _wrap(node: onnx_ir.Node) -> None:
-    source, result = node.inputs[0], node.outputs[0]
-    ranks = _CHANNELS_LAST[node.op_type]
-    size = rank(source)
-    if source is None or size not in ranks or rank(result) != size:
+def _wrap_axis(node: onnx_ir.Node) -> None:
+    """Let a node work on the last axis."""
+    size = rank(node.inputs[0])
+    if not size:
         return
-    to_last = (0, *range(2, size), 1)
-    to_first = (0, size - 1, *range(1, size - 1))
+    axis = attribute(node, "axis", -1) % size
+    node.attributes["axis"] = onnx_ir.AttrInt64("axis", -1)
+    _wrap(node, (*(a for a in range(size) if a != axis), axis))
+
+
+def _wrap(node: onnx_ir.Node, to_last: tuple[int, ...]) -> None:
+    """Put transposes around a node and its twin of the channels-last domain in between."""
+    source, result = node.inputs[0], node.outputs[0]
+    if source is None or rank(source) != len(to_last) or rank(result) != len(to_last):
+        return
     outside = add_node(node, "Transpose", [source], {"perm": list(to_last)})
     outside.type, outside.shape = source.type, _permuted(source.shape, to_last)
     inside = onnx_ir.val(f"{result.name}/last", type=result.type)
@@ -152,7 +163,7 @@ def _wrap(node: onnx_ir.Node) -> None:
         name=node.name,
     )
     graph_of(node).insert_before(node, moved)
-    back = add_node(node, "Transpose", [inside], {"perm": list(to_first)}, like=result)
+    back = add_node(node, "Transpose", [inside], {"perm": list(inverse(to_last))}, like=result)
     for index, extra in enumerate(node.outputs[1:], 1):
         extra.replace_all_uses_with(moved.outputs[index], replace_graph_outputs=True)
     replace(result, back)
@@ -160,6 +171,3 @@ def _wrap(node: onnx_ir.Node) -> None:
 
 def _permuted(shape: onnx_ir.Shape | None, perm: tuple[int, ...]) -> onnx_ir.Shape | None:
     return None if shape is None else onnx_ir.Shape([shape[axis] for axis in perm])
-
-
-Rewrite = Callable[[onnx_ir.Node], None]

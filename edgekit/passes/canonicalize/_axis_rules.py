@@ -465,3 +465,8 @@ RULES: dict[str, Rule] = {
     "Gather": _Gather(),
 }
 """ONNX operator type → its rule. Reshape has one of its own."""
+
+LAST_AXIS_RULES: dict[str, Rule] = dict.fromkeys(
+    ["LogSoftmax", "LpNormalization", "Softmax", "TopK"], _KeepLast()
+)
+"""Channels-last operator type → its rule, where the operator works on the last axis only."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import onnx_ir
 
+from edgekit.passes.base import DEFAULT_DOMAINS
 from edgekit.passes.canonicalize._axis_edits import dims_of
-from edgekit.passes.canonicalize._axis_rules import RULES, Label, Ports, Rule
+from edgekit.passes.canonicalize._axis_rules import LAST_AXIS_RULES, RULES, Label, Ports, Rule
 from edgekit.passes.canonicalize._perms import Dims, Perm, compose, identity, order
 from edgekit.passes.canonicalize._reshape_rule import ReshapeRule
 from edgekit.passes.canonicalize.rewrite import constant, input_at
@@ -16,6 +17,9 @@ from edgekit.passes.canonicalize.rewrite import rank as rank_of
 _RESHAPE = ReshapeRule()
 _ALL_RULES: dict[str, Rule] = {**RULES, "Reshape": _RESHAPE, "Flatten": _RESHAPE}
 _ELEMENT = 1024
+
+NHWC_DOMAIN = "edgekit.nhwc"
+"""Domain of nodes that a converter has fixed to channels-last operands and results."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,9 @@ class LayoutProblem:
 
     def rule(self, node: onnx_ir.Node) -> Rule | None:
         """How a node's axes can be permuted; None when they cannot."""
-        if node.domain not in ("", "ai.onnx"):
-            return None
-        return _ALL_RULES.get(node.op_type)
+        if node.domain == NHWC_DOMAIN:
+            return LAST_AXIS_RULES.get(node.op_type)
+        return _ALL_RULES.get(node.op_type) if node.domain in DEFAULT_DOMAINS else None
 
     def root(self, value: onnx_ir.Value) -> tuple[onnx_ir.Value, Perm]:
         """The value that transposes made this one from, and what they did together."""
@@ -189,13 +193,34 @@ def weight(site: Site) -> int:
 
 
 def transpose_perm(node: onnx_ir.Node) -> Perm | None:
-    """The permutation of a Transpose whose operand has a known rank; None for other nodes."""
-    if node.op_type != "Transpose" or node.domain not in ("", "ai.onnx"):
+    """The permutation of a Transpose whose operand has a known rank; None for other nodes.
+
+    A Reshape that moves axes of size 1 past others is a Transpose, too.
+    """
+    if node.domain not in DEFAULT_DOMAINS:
         return None
-    rank = rank_of(input_at(node, 0))
-    if rank is None:
+    size = rank_of(input_at(node, 0))
+    if size is None:
+        return None
+    if node.op_type == "Reshape":
+        return _unit_moves(node)
+    if node.op_type != "Transpose":
         return None
     attribute = node.attributes.get("perm")
     if attribute is None:
-        return tuple(reversed(range(rank)))
-    return tuple(axis % rank for axis in attribute.as_ints())
+        return tuple(reversed(range(size)))
+    return tuple(axis % size for axis in attribute.as_ints())
+
+
+def _unit_moves(node: onnx_ir.Node) -> Perm | None:
+    before, after = dims_of(node.inputs[0]), dims_of(node.outputs[0])
+    if len(before) != len(after) or constant(input_at(node, 1)) is None:
+        return None
+    real = [axis for axis, size in enumerate(before) if size != 1]
+    if [before[axis] for axis in real] != [size for size in after if size != 1]:
+        return None
+    if sum(not isinstance(size, int) for size in after) > 1:
+        return None
+    axes = iter(real)
+    units = iter(axis for axis, size in enumerate(before) if size == 1)
+    return tuple(next(units) if size == 1 else next(axes) for size in after)

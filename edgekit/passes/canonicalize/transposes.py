@@ -16,7 +16,7 @@ from __future__ import annotations
 import onnx_ir
 from onnx_ir.passes import InPlacePass, PassResult
 
-from edgekit.passes.canonicalize._layout_problem import LayoutProblem
+from edgekit.passes.canonicalize._layout_problem import LayoutProblem, transpose_perm
 from edgekit.passes.canonicalize._layout_rewrite import materialize
 from edgekit.passes.canonicalize._layout_search import improve
 
@@ -29,7 +29,7 @@ class SinkTransposes(InPlacePass):
 
     def call(self, model: onnx_ir.Model) -> PassResult:
         """Rewrite the main graph in place."""
-        if not any(node.op_type == "Transpose" for node in model.graph):
+        if not any(transpose_perm(node) is not None for node in model.graph):
             return PassResult(model, modified=False)
         problem = LayoutProblem(model.graph)
         before = problem.present_cost()
