@@ -16,6 +16,7 @@ from edgekit.converters.tflite.lowering import (
 )
 from edgekit.converters.tflite.ops._build import absent, compute, emit, options_of, scalar_like
 from edgekit.converters.tflite.ops._erf import erf
+from edgekit.converters.tflite.ops.shape import forward
 
 _DIRECT = {"HardSwish": "HARD_SWISH", "Sigmoid": "LOGISTIC", "Tanh": "TANH"}
 _CLIPS = {
@@ -62,7 +63,7 @@ def lower_clip(ctx: Lowering, node: onnx_ir.Node) -> None:
     steps = [("MAXIMUM", low), ("MINIMUM", high)]
     limits = [(builtin, bound) for builtin, bound in steps if _limits(bound)]
     if not limits:
-        ctx.reshape(x, out.shape, "copy", out)
+        forward(ctx, node)
     for position, (builtin, bound) in enumerate(limits):
         if bound is None:
             continue
@@ -200,6 +201,6 @@ LOWERINGS: dict[str, Lower] = {
 """ONNX operator type → its lowering."""
 
 INT8_READY: frozenset[str] = frozenset(
-    {"Clip", "Gelu", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"}
+    {"Clip", "Elu", "Gelu", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"}
 )
 """Operators whose lowering is right for int8 tensors too."""

@@ -13,6 +13,7 @@ from edgekit.converters.tflite.ops._build import (
     options_of,
     scalar_like,
 )
+from edgekit.converters.tflite.ops.shape import forward
 
 _DIRECT = {
     "Abs": "ABS",
@@ -45,12 +46,11 @@ def lower_variadic(ctx: Lowering, node: onnx_ir.Node) -> None:
     """Max, Min, Sum and Mean of any number of operands: a chain of binary operators."""
     builtin = _FOLDED[node.op_type]
     operands = [ctx.input(node, index) for index in range(len(node.inputs))]
-    out = ctx.output(node)
-    scaled = node.op_type == "Mean" and len(operands) > 1
     if len(operands) == 1:
-        ctx.reshape(operands[0], out.shape, "copy", out)
+        forward(ctx, node)
         return
-    total = operands[0]
+    out, total = ctx.output(node), operands[0]
+    scaled = node.op_type == "Mean"
     for position, operand in enumerate(operands[1:], 1):
         last = position == len(operands) - 1 and not scaled
         shape = broadcast(total.shape, operand.shape)
@@ -111,5 +111,11 @@ LOWERINGS: dict[str, Lower] = {
 }
 """ONNX operator type → its lowering."""
 
-INT8_READY: frozenset[str] = frozenset({"Abs", "Add", "Div", "Exp", "Max", "Min", "Mul", "Sub"})
-"""Operators whose lowering is right for int8 tensors too."""
+INT8_READY: frozenset[str] = frozenset(
+    {"Abs", "Add", "Exp", "Log", "Max", "Min", "Mul", "Sqrt", "Sub"}
+)
+"""Operators whose lowering is right for int8 tensors too.
+
+Div is not: the int8 kernel of LiteRT shifts by more than 31 bits where the numerator is small and
+the denominator is large, and saturates instead of giving zero.
+"""

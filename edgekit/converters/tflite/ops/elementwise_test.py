@@ -13,7 +13,7 @@ from edgekit.testing.tflite import (
 
 CASES = settings(max_examples=15, deadline=None, derandomize=True)
 SEEDS = st.integers(0, 1000)
-PAIRS = mutually_broadcastable_shapes(num_shapes=2, min_dims=1, max_dims=5, max_side=4)
+PAIRS = mutually_broadcastable_shapes(num_shapes=2, min_dims=0, max_dims=5, max_side=4)
 
 
 def numbers(seed, shape, dtype="float32", low=-4.0, high=4.0):
@@ -76,7 +76,7 @@ def test_integer_division_truncates():
 @CASES
 @given(
     st.sampled_from(["Abs", "Neg", "Exp", "Sin", "Cos", "Floor", "Ceil", "Sign", "Reciprocal"]),
-    array_shapes(max_dims=5, max_side=4),
+    array_shapes(min_dims=0, max_dims=5, max_side=4),
     SEEDS,
 )
 def test_float_functions(op, shape, seed):

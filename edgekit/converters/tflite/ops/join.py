@@ -9,6 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from edgekit.converters.tflite.graph import Tensor
 from edgekit.converters.tflite.lowering import CannotLower, Lower, Lowering, int_attribute
 from edgekit.converters.tflite.ops._build import positive_axis, static_size
+from edgekit.converters.tflite.ops._fold import around, folded, like_folded, too_many_axes
 from edgekit.converters.tflite.ops.shape import forward
 
 
@@ -19,7 +20,19 @@ def lower_concat(ctx: Lowering, node: onnx_ir.Node) -> None:
         forward(ctx, node)
         return
     axis = positive_axis(int_attribute(node, "axis", 0), inputs[0].rank)
-    ctx.add("CONCATENATION", inputs, ctx.output(node), schema.ConcatenationOptionsT(axis=axis))
+    out = ctx.output(node)
+    if not too_many_axes("CONCATENATION", out):
+        ctx.add("CONCATENATION", inputs, out, schema.ConcatenationOptionsT(axis=axis))
+        return
+    groups = around(out.rank, {axis})
+    options = schema.ConcatenationOptionsT(axis=groups.index((axis,)))
+    parts = [folded(ctx, part, groups) for part in inputs]
+    ctx.reshape(
+        ctx.add("CONCATENATION", parts, like_folded(ctx, out, groups), options),
+        out.shape,
+        "unfolded",
+        out,
+    )
 
 
 def lower_split(ctx: Lowering, node: onnx_ir.Node) -> None:
@@ -30,7 +43,7 @@ def lower_split(ctx: Lowering, node: onnx_ir.Node) -> None:
     sizes = [static_size(out, axis) for out in outputs]
     if min(sizes) < 0:
         raise CannotLower(f"Split of {x.shape[axis]} elements into {len(sizes)} parts")
-    if x.dtype == "bool":
+    if x.dtype == "bool" or too_many_axes("SPLIT", x):
         _split_by_slices(ctx, x, axis, sizes, outputs)
         return
     axis_tensor = ctx.constant(np.array(axis, np.int32), "axis")
@@ -46,7 +59,7 @@ def lower_split(ctx: Lowering, node: onnx_ir.Node) -> None:
 def _split_by_slices(
     ctx: Lowering, x: Tensor, axis: int, sizes: list[int], outputs: list[Tensor]
 ) -> None:
-    """For types that SPLIT has no kernel for."""
+    """For types and ranks that SPLIT has no kernel for."""
     start = 0
     for size, out in zip(sizes, outputs, strict=True):
         begin, length = np.zeros(x.rank, np.int32), np.full(x.rank, -1, np.int32)

@@ -30,6 +30,15 @@ def test_concat(shape, dtype, count, data):
     assert len(ops) <= (1 if count > 1 else 2)
 
 
+def test_concat_of_seven_axes():
+    shape = (2, 1, 2, 3, 1, 2, 2)
+    for axis in (0, 3, 6):
+        assert_node_same("Concat", {"a": filled(shape), "b": -filled(shape)}, axis=axis)
+        sizes = {"num_outputs": 1} if shape[axis] == 1 else {"num_outputs": 2}
+        outputs = sizes["num_outputs"]
+        assert_node_same("Split", {"a": filled(shape)}, axis=axis, outputs=outputs, **sizes)
+
+
 def test_concat_with_a_constant():
     operands = {"a": filled((2, 3)), "b": filled((2, 1))}
     assert assert_node_same("Concat", operands, axis=1, constants=["b"]) == ["CONCATENATION"]

@@ -12,17 +12,17 @@ from edgekit.converters.tflite.graph import Tensor
 from edgekit.converters.tflite.lowering import CannotLower, Lower, Lowering, string_attribute
 from edgekit.converters.tflite.ops._build import (
     absent,
+    as_scalar,
     positive_axis,
     required,
     scalar_like,
     static_size,
 )
+from edgekit.converters.tflite.ops._fold import around, folded, like_folded, too_many_axes
 from edgekit.converters.tflite.ops.shape import forward
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_PAD_RANK = 5
 
 
 def lower_pad(ctx: Lowering, node: onnx_ir.Node) -> None:
@@ -68,18 +68,33 @@ def _constant(
         x = _crop(ctx, x, crop, out if only else ctx.like(x, cropped, "cropped"))
         if only:
             return
-    if x.rank > _PAD_RANK:
-        raise CannotLower(f"Pad of a tensor of rank {x.rank}", "pad at most five axes")
-    value = None if absent(node, 2) else ctx.input(node, 2)
+    value = _pad_value(ctx, node, x)
+    builtin = "PAD" if value is None else "PADV2"
+    groups = around(x.rank, {axis for axis in range(x.rank) if pads[axis].any()})
+    target = out
+    if too_many_axes(builtin, x):
+        x, target = folded(ctx, x, groups), like_folded(ctx, out, groups)
+        pads = np.stack([pads[list(group)].sum(0) for group in groups]).astype(np.int32)
     sizes = ctx.constant(pads, "pads")
-    if value is None or (value.data is not None and float(value.data.reshape(())) == 0):
-        ctx.add("PAD", [x, sizes], out, schema.PadOptionsT())
-        return
-    if x.quantization is not None:
-        if value.data is None:
+    if value is None:
+        ctx.add("PAD", [x, sizes], target, schema.PadOptionsT())
+    else:
+        ctx.add("PADV2", [x, sizes, value], target, schema.PadV2OptionsT())
+    if target is not out:
+        ctx.reshape(target, out.shape, "unfolded", out)
+
+
+def _pad_value(ctx: Lowering, node: onnx_ir.Node, x: Tensor) -> Tensor | None:
+    """What is put around, in the type of `x`; None for zero."""
+    if absent(node, 2):
+        return None
+    value = ctx.input(node, 2)
+    if value.data is None:
+        if x.quantization is not None:
             raise CannotLower("a pad value that is computed at run time", "make it a constant")
-        value = scalar_like(ctx, x, float(value.data.reshape(())), "value")
-    ctx.add("PADV2", [x, sizes, value], out, schema.PadV2OptionsT())
+        return as_scalar(ctx, value, "value")
+    number = float(np.asarray(value.data, np.float64).reshape(()))
+    return scalar_like(ctx, x, number, "value") if number else None
 
 
 def _crop(ctx: Lowering, x: Tensor, crop: NDArray[np.int32], out: Tensor) -> Tensor:

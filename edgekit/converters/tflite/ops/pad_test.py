@@ -63,6 +63,18 @@ def test_some_axes(mode):
     assert ops == expected.get(mode, ["GATHER", "GATHER"])
 
 
+@pytest.mark.parametrize("value", [None, 2.5])
+def test_seven_axes(value):
+    pads = [0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1, 0]
+    operands = {
+        "a": filled((2, 1, 2, 3, 1, 2, 2)),
+        "p": np.array(pads, np.int64),
+        "v": None if value is None else np.array(value, "f"),
+    }
+    ops = assert_node_same("Pad", operands, constants=["p", "v"], dynamic=["a"])
+    assert ops == ["RESHAPE", "PAD" if value is None else "PADV2", "RESHAPE"]
+
+
 def test_a_value_of_the_runtime():
     operands = {"a": filled((2, 3)), "p": np.array([0, 1, 1, 0], np.int64), "v": np.array(7, "f")}
     assert assert_node_same("Pad", operands, constants=["p"]) == ["PADV2"]

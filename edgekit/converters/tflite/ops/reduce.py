@@ -17,8 +17,10 @@ from edgekit.converters.tflite.ops._build import (
     options_of,
     positive_axis,
     required,
+    reshape_like,
     scalar_like,
 )
+from edgekit.converters.tflite.ops._fold import folded, together, too_many_axes
 from edgekit.converters.tflite.ops.shape import forward
 
 _DIRECT = {
@@ -51,7 +53,14 @@ def reduce_over(
 ) -> Tensor:
     """Append a reduction, through casts where its kernel lacks the type."""
     if not axes or x.rank == 0:
-        return ctx.reshape(x, out.shape, "copy", out)
+        return reshape_like(ctx, x, x, "copy", out)
+    if too_many_axes(builtin, x):
+        groups = together(x.rank, axes)
+        merged = tuple(i for i, group in enumerate(groups) if group[0] in axes)
+        flat = folded(ctx, x, groups)
+        target = ctx.like(out, _reduced(flat.shape, merged), "reduced")
+        result = reduce_over(ctx, builtin, flat, merged, True, target)
+        return ctx.reshape(result, out.shape, "unfolded", out)
     options = schema.ReducerOptionsT(keepDims=keep)
     dtype = compute_type(builtin, x) if builtin != "MEAN" else x.dtype
     inputs = [ctx.cast(x, dtype, "wide"), ctx.constant(np.array(axes, np.int32), "axes")]

@@ -69,6 +69,14 @@ def test_one_operator(op, builtin):
     assert assert_node_same(op, operands, constants=["axes"], dynamic=["a"]) == [builtin]
 
 
+@pytest.mark.parametrize("op", FLOAT)
+@pytest.mark.parametrize("keep", [0, 1])
+def test_seven_axes(op, keep):
+    x = numbers((2, 1, 2, 3, 1, 2, 2))
+    operands = {"a": x, "axes": np.array([1, 2, -1], np.int64)}
+    assert_node_same(op, operands, constants=["axes"], keepdims=keep, dynamic=["a"])
+
+
 @pytest.mark.parametrize("op", ["ReduceMax", "ReduceMin"])
 def test_bool(op):
     x = np.array([[True, False], [True, True], [False, False]])

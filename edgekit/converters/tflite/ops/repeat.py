@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir
 from ai_edge_litert import schema_py_generated as schema
 
-from edgekit.converters.tflite.lowering import CannotLower, Lower, Lowering
+from edgekit.converters.tflite.lowering import Lower, Lowering
 from edgekit.converters.tflite.ops._build import is_static, shape_vector
 from edgekit.converters.tflite.ops.shape import forward
 
@@ -33,7 +33,8 @@ def lower_tile(ctx: Lowering, node: onnx_ir.Node) -> None:
     """Tile."""
     x, repeats, out = ctx.input(node, 0), ctx.input(node, 1), ctx.output(node)
     if x.rank == 0:
-        raise CannotLower("Tile of a scalar", "remove this node")
+        forward(ctx, node)
+        return
     ctx.add("TILE", [x, ctx.cast(repeats, "int32", "repeats")], out, schema.TileOptionsT())
 
 

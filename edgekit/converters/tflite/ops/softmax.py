@@ -8,6 +8,7 @@ from ai_edge_litert import schema_py_generated as schema
 from edgekit.converters.tflite.graph import Tensor
 from edgekit.converters.tflite.lowering import CannotLower, Lower, Lowering, int_attribute
 from edgekit.converters.tflite.ops._build import positive_axis
+from edgekit.converters.tflite.ops._fold import around, folded, like_folded, too_many_axes
 
 
 def lower_softmax(ctx: Lowering, node: onnx_ir.Node) -> None:
@@ -27,6 +28,10 @@ def lower_softmax(ctx: Lowering, node: onnx_ir.Node) -> None:
 
 
 def _last_axis(ctx: Lowering, op_type: str, x: Tensor, out: Tensor) -> Tensor:
+    if op_type == "Softmax" and too_many_axes("SOFTMAX", x):
+        groups = around(x.rank, {x.rank - 1})
+        flat = _last_axis(ctx, op_type, folded(ctx, x, groups), like_folded(ctx, out, groups))
+        return ctx.reshape(flat, out.shape, "unfolded", out)
     if op_type == "Softmax":
         return ctx.add("SOFTMAX", [x], out, schema.SoftmaxOptionsT(beta=1.0))
     return ctx.add("LOG_SOFTMAX", [x], out, schema.LogSoftmaxOptionsT())

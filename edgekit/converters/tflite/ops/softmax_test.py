@@ -18,6 +18,13 @@ def test_any_axis(op, shape, data):
     assert len(ops) == (1 if axis in (-1, len(shape) - 1) else 3)
 
 
+@pytest.mark.parametrize("op", ["LogSoftmax", "Softmax"])
+@pytest.mark.parametrize("axis", [2, 6])
+def test_seven_axes(op, axis):
+    x = np.random.default_rng(0).uniform(-5, 5, (2, 1, 2, 3, 1, 2, 2)).astype("f")
+    assert_node_same(op, {"a": x}, axis=axis, dynamic=["a"])
+
+
 @pytest.mark.parametrize(("op", "builtin"), [("Softmax", "SOFTMAX"), ("LogSoftmax", "LOG_SOFTMAX")])
 def test_large_logits_do_not_overflow(op, builtin):
     x = np.array([[1000.0, 999.0, -1000.0]], np.float32)
