@@ -20,6 +20,7 @@ from tf2onnx.tf_loader import fix_freezing_errors_part2
 from edgekit.errors import EdgeKitError, Reason, UnsupportedError
 from edgekit.frontends.graph_edges import Port, forget_unknown_sizes, name_edges, unique
 from edgekit.frontends.tf_graph_safety import refuse_unsafe
+from edgekit.frontends.tf_layers import plain_call
 from edgekit.frontends.tf_operators import HANDLERS
 from edgekit.frontends.tf_recurrent import Carrier, carried
 from edgekit.vocabulary import Layout
@@ -66,7 +67,7 @@ def export_keras(model: Any, label: str, example_inputs: Any = None) -> Exported
 
     first = any(getattr(layer, "data_format", "") == "channels_first" for layer in layers)
     layout = Layout.NCHW if first else Layout.NHWC
-    with carried(layers) as carrier:
+    with carried(layers, plain_call) as carrier:
         return export_function(infer, inputs, _output_names(model), label, layout, carrier)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from tf2onnx.onnx_opset.math import Einsum
+
+from edgekit.frontends.einsum import matmul_plan
 
 
 def _erfc(ctx: Any, node: Any, name: str, args: list[Any]) -> None:
@@ -58,5 +61,47 @@ def _reverse(ctx: Any, node: Any, name: str, args: list[Any]) -> None:
     )
 
 
-HANDLERS: dict[str, tuple[Any, list[Any]]] = {"Erfc": (_erfc, []), "ReverseV2": (_reverse, [])}
+def _select(ctx: Any, node: Any, name: str, args: list[Any]) -> None:
+    """Where; tf2onnx computes with casts and products for types that it knew not to work once."""
+    node.type = "Where"
+
+
+def _einsum(ctx: Any, node: Any, name: str, args: list[Any]) -> None:
+    """A matrix product between transposes if the equation is one, else ONNX's Einsum."""
+    equation = node.get_attr_value("equation").decode()
+    plan = matmul_plan(equation)
+    if plan is None:
+        Einsum.version_12(ctx, node)
+        return
+    shapes, dtypes = node.output_shapes, node.output_dtypes
+    sources, output = list(node.input), node.output[0]
+    ctx.remove_node(name)
+    first, second = (
+        _transposed(ctx, sources[operand.index], operand.permutation)
+        for operand in (plan.first, plan.second)
+    )
+    product = ctx.make_node("MatMul", [first, second], dtypes=dtypes)
+    ctx.make_node(
+        "Transpose",
+        [product.output[0]],
+        attr={"perm": list(plan.result)},
+        outputs=[output],
+        name=name,
+        shapes=shapes,
+        dtypes=dtypes,
+    )
+
+
+def _transposed(ctx: Any, source: str, permutation: tuple[int, ...]) -> str:
+    if permutation == tuple(sorted(permutation)):
+        return source
+    return str(ctx.make_node("Transpose", [source], attr={"perm": list(permutation)}).output[0])
+
+
+HANDLERS: dict[str, tuple[Any, list[Any]]] = {
+    "Einsum": (_einsum, []),
+    "Erfc": (_erfc, []),
+    "ReverseV2": (_reverse, []),
+    "SelectV2": (_select, []),
+}
 """What tf2onnx calls for each of these operators."""

@@ -8,7 +8,7 @@ again when tf2onnx asks what the marker means.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,7 +81,9 @@ class Carrier:
 
 
 @contextmanager
-def carried(layers: Sequence[Any]) -> Iterator[Carrier]:
+def carried(
+    layers: Sequence[Any], plain: Callable[[Any], Any] = lambda layer: None
+) -> Iterator[Carrier]:
     """For the time of one trace, let the recurrent layers among these leave markers.
 
     A layer that ONNX cannot say (a mask, an odd activation, recurrent state kept between calls)
@@ -89,12 +91,13 @@ def carried(layers: Sequence[Any]) -> Iterator[Carrier]:
 
     Args:
         layers: all layers of a model, nested ones included.
+        plain: another `call` for a layer that is not recurrent, or None for its own.
     """
     carrier = Carrier()
     changed: list[Any] = []
     try:
         for layer in layers:
-            call = _call_of(layer, carrier)
+            call = _call_of(layer, carrier) or plain(layer)
             if call is not None:
                 layer.call = call
                 changed.append(layer)
