@@ -214,7 +214,7 @@ def transpose_perm(node: onnx_ir.Node) -> Perm | None:
 
 def _unit_moves(node: onnx_ir.Node) -> Perm | None:
     before, after = dims_of(node.inputs[0]), dims_of(node.outputs[0])
-    if len(before) != len(after) or constant(input_at(node, 1)) is None:
+    if len(before) != len(after) or before == after or constant(input_at(node, 1)) is None:
         return None
     real = [axis for axis, size in enumerate(before) if size != 1]
     if [before[axis] for axis in real] != [size for size in after if size != 1]:
