@@ -184,7 +184,8 @@ class _Rewriter:
             node.attributes["value"] = onnx_ir.AttrTensor("value", half)
         for value in node.outputs:
             if value.dtype == FLOAT:
-                value.dtype = FLOAT16
+                # Not `value.dtype = ...`: that changes the type object, which clones share.
+                value.type = onnx_ir.TensorType(FLOAT16)
 
     def _restore(self, index: int, output: onnx_ir.Value) -> None:
         """Give a graph output its float32 back under its own name."""
