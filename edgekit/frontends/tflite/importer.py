@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir
-from onnx_ir.passes.common import ShapeInferencePass
+from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from edgekit.errors import ModelFileError, Reason, UnsupportedError
 from edgekit.frontends.tflite.builder import Builder
@@ -15,6 +15,7 @@ from edgekit.frontends.tflite.layouts import images
 from edgekit.frontends.tflite.lowering import CannotRead, OpContext, onnx_type
 from edgekit.frontends.tflite.model import Operator, SignatureNames, Subgraph, Tensor, TFLiteModel
 from edgekit.frontends.tflite.ops.custom import CUSTOM_OPS
+from edgekit.frontends.tflite.ops.partial import track
 from edgekit.frontends.tflite.ops.table import BUILTIN_OPS
 from edgekit.frontends.tflite.ops.unsupported import UNSUPPORTED
 from edgekit.frontends.tflite.state import GraphState
@@ -87,6 +88,7 @@ class _Import:
         if not outputs:
             raise ModelFileError("the TFLite model has no output.")
         graph = self._builder.model(self._name, inputs, outputs)
+        RemoveUnusedNodesPass()(graph)
         self._infer_shapes(graph)
         verify(graph)
         found = images(self._subgraph)
@@ -138,6 +140,7 @@ class _Import:
             if function is None:
                 raise _unknown(operator)
             function(context)
+            track(context)
         except CannotRead as e:
             self._reasons.append(Reason(self._builder.scope, operator.kind, e.reason, e.hint))
             self._stand_in(operator)

@@ -30,6 +30,7 @@ _ACTIVATION_BOUNDS: dict[int, tuple[float, float | None]] = {
     3: _RELU6,
 }
 _TANH = 4
+_LONGEST_SHAPE = 64
 _DYNAMIC_RANGE = (
     "some weights are stored in 8 bits or less and read as the real numbers they stand for; the "
     "TFLite interpreter also rounds the activations they meet, in each run"
@@ -171,6 +172,14 @@ class OpContext:
         if data.dtype.kind not in "iu":
             raise ModelFileError(f"the {what} of {self.operator.kind} is not an integer.")
         return tuple(int(v) for v in data.reshape(-1))
+
+    def partial(self, position: int) -> tuple[int | None, ...] | None:
+        """Entries of a vector of integers as far as they are known; None if nothing is."""
+        data = self.constant(position)
+        if data is None:
+            return self.state.partial.get(self.index(position))
+        whole = data.dtype.kind in "iu" and data.ndim <= 1 and data.size <= _LONGEST_SHAPE
+        return tuple(int(v) for v in data.reshape(-1)) if whole else None
 
     def as_int64(self, position: int) -> onnx_ir.Value:
         """An integer input as int64, constant or not."""

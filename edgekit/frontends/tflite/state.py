@@ -47,6 +47,7 @@ class GraphState:
     Attributes:
         constants: values of the tensors that are known, by index.
         dequantized: tensor that is the dequantized form of another → that other.
+        partial: entries of vectors of integers, as far as they are known, by index.
         notes: what the user should know about how the file was read.
     """
 
@@ -58,6 +59,7 @@ class GraphState:
             t.index: t.data for t in subgraph.tensors if t.data is not None
         }
         self.dequantized: dict[int, int] = {}
+        self.partial: dict[int, tuple[int | None, ...]] = {}
         self._raw: dict[int, onnx_ir.Value] = {}
         self._real: dict[int, onnx_ir.Value] = {}
         self._weights: dict[tuple[int, tuple[int, ...]], onnx_ir.Value] = {}

@@ -108,8 +108,7 @@ def _conv_3d_transpose(op: OpContext) -> None:
 
 def _wanted(op: OpContext, spatial: int) -> Shape:
     """Spatial sizes of the result, from the first input or the result's own shape."""
-    given = op.constant(0)
-    sizes: Shape = op.result().shape if given is None else tuple(int(v) for v in given.reshape(-1))
+    sizes = op.partial(0) or op.result().shape
     if len(sizes) != spatial + 2:
         raise CannotRead("its output shape is computed at run time", "make it a constant")
     return sizes[1:-1]

@@ -28,12 +28,19 @@ def _reshape(op: OpContext) -> None:
 
 def _wanted_shape(op: OpContext) -> tuple[int, ...] | None:
     if op.has(1):
-        given = op.constant(1)
-        return None if given is None else tuple(int(v) for v in given.reshape(-1))
+        given = op.partial(1)
+        if given is None or given.count(None) > 1 or (None in given and not _all_positive(given)):
+            return None
+        return tuple(-1 if n is None else n for n in given)
     option = op.options("ReshapeOptions").newShape
     if option is None:
         raise ModelFileError(f"{op.operator.kind} {op.operator.index} has no shape.")
     return tuple(int(v) for v in option)
+
+
+def _all_positive(sizes: tuple[int | None, ...]) -> bool:
+    """Whether no known size is zero or open, so that one -1 more is not ambiguous."""
+    return all(n is None or n > 0 for n in sizes)
 
 
 def _squeeze(op: OpContext) -> None:
