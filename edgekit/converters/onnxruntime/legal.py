@@ -53,7 +53,7 @@ _SAME_SCALE = (
         same_scale=True,
         passive=True,
     ),
-    OpRule(("Gather", "Slice", "Split", "Expand", "Tile"), (0,), same_scale=True, passive=True),
+    OpRule(("Expand", "Gather", "Pad", "Slice", "Split", "Tile"), (0,), same_scale=True, passive=True),
     OpRule(("Concat",), same_scale=True, passive=True),
 )
 

@@ -8,7 +8,14 @@ portable policy keeps them within 7. Biases stay float.
 
 from __future__ import annotations
 
-from edgekit.passes.quantize.conditions import CONV, GEMM, both_computed, constant_operand, when
+from edgekit.passes.quantize.conditions import (
+    CONV,
+    GEMM,
+    both_computed,
+    constant_operand,
+    text_attribute_in,
+    when,
+)
 from edgekit.passes.quantize.rules import (
     Activation,
     Axis,
@@ -48,10 +55,28 @@ _RULES = (
     ),
     OpRule(("MaxPool", "DepthToSpace", "SpaceToDepth"), (0,), same_scale=True, passive=True),
     OpRule(
-        ("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"),
+        (
+            "Flatten",
+            "Gather",
+            "Pad",
+            "Reshape",
+            "Slice",
+            "Split",
+            "Squeeze",
+            "Transpose",
+            "Unsqueeze",
+        ),
         (0,),
         same_scale=True,
         passive=True,
+    ),
+    OpRule(("Concat",), same_scale=True, passive=True),
+    OpRule(
+        ("Resize",),
+        (0,),
+        same_scale=True,
+        passive=True,
+        conditions=(text_attribute_in("mode", ("nearest",), "nearest"),),
     ),
 )
 

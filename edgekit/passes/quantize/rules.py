@@ -205,7 +205,7 @@ class LegalOps:
 
     def why_float(self, op: str) -> str:
         """Why an operator type without a rule stays in float."""
-        default = f"{self.target} has no INT8 kernel for {op}"
+        default = f"{op} is not an operator that {self.target} runs in INT8"
         return self.float_reasons.get(op, default)
 
     def bits(self, cpu: CpuPolicy) -> int:
