@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 import onnx_ir
 
 from edgekit.converters.base import Converter, EmitOptions, Emitted, artifact_stem
+from edgekit.converters.fp16 import FP16_NOTE
 from edgekit.converters.tflite.fuse import fuse_activations
 from edgekit.converters.tflite.graph import Graph, Tensor
+from edgekit.converters.tflite.half import store_half
 from edgekit.converters.tflite.layout import channels_last
 from edgekit.converters.tflite.lowering import CannotLower, Lowering, dtype_of, shape_of
+from edgekit.converters.tflite.metadata import metadata_of
 from edgekit.converters.tflite.quantized import absorb
-from edgekit.converters.tflite.releases import min_runtime_version
 from edgekit.converters.tflite.table import LOWERINGS
+from edgekit.converters.tflite.tidy import tidy
 from edgekit.errors import Reason
 from edgekit.ir import Model
 from edgekit.passes.canonicalize.transposes import SinkTransposes
-from edgekit.vocabulary import Target
+from edgekit.vocabulary import Precision, Target
 
 if TYPE_CHECKING:
     from edgekit.passes.quantize.rules import LegalOps
@@ -47,15 +50,15 @@ class TFLiteConverter(Converter):
         lowered = lower_graph(model)
         if lowered.reasons:
             raise self.refuse(model, lowered.reasons)
+        notes: tuple[str, ...] = ()
+        if options.precision is Precision.FP16:
+            store_half(lowered.graph)
+            notes = (FP16_NOTE,)
         path = folder / f"{artifact_stem(model, options)}.tflite"
-        release = min_runtime_version(lowered.graph).encode().ljust(_RELEASE_BYTES, b"\0")
-        metadata = {"min_runtime_version": release}
-        path.write_bytes(serialize(lowered.graph, description="edgekit", metadata=metadata))
-        return Emitted(path, (path,), lowered.float_nodes)
-
-
-_RELEASE_BYTES = 16
-"""Size of the metadata entry that tools read the oldest runtime from."""
+        description = f"{model.name} ({options.precision}), written by edgekit"
+        metadata = metadata_of(model, lowered.graph, options)
+        path.write_bytes(serialize(lowered.graph, description=description, metadata=metadata))
+        return Emitted(path, (path,), lowered.float_nodes, notes)
 
 
 @dataclass(frozen=True)
@@ -103,4 +106,5 @@ def lower_graph(model: Model) -> Lowered:
                 ctx.output(node, index)
     for value in working.graph.outputs:
         ctx.graph.outputs.append((value.name or "", ctx.tensor(value)))
+    tidy(ctx.graph)
     return Lowered(ctx.graph, tuple(reasons), float_nodes)
