@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgekit.converters.tflite.lowering import Lower
 from edgekit.converters.tflite.ops import (
     activation,
+    bitwise,
     cast,
     conv,
     conv_transpose,
@@ -33,6 +34,8 @@ from edgekit.converters.tflite.ops import (
 )
 
 LOWERINGS: dict[str, Lower] = {
+    **unsupported.LOWERINGS,  # first, since a lowering is better than a reason
+    **bitwise.LOWERINGS,
     **activation.LOWERINGS,
     **cast.LOWERINGS,
     **create.LOWERINGS,
@@ -58,6 +61,5 @@ LOWERINGS: dict[str, Lower] = {
     **slicing.LOWERINGS,
     **softmax.LOWERINGS,
     **trigonometry.LOWERINGS,
-    **unsupported.LOWERINGS,
 }
 """ONNX operator type → its lowering."""

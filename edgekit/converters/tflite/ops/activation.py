@@ -178,6 +178,17 @@ def lower_softsign(ctx: Lowering, node: onnx_ir.Node) -> None:
     emit(ctx, "DIV", [x, divisor], ctx.output(node))
 
 
+def lower_shrink(ctx: Lowering, node: onnx_ir.Node) -> None:
+    """Shrink: x moved towards zero by the bias where |x| is above lambd, else 0."""
+    x = _float(ctx, node)
+    limit, bias = float_attribute(node, "lambd", 0.5), float_attribute(node, "bias", 0.0)
+    zero, shift = scalar_like(ctx, x, 0, "zero"), scalar_like(ctx, x, bias, "bias")
+    above = emit(ctx, "GREATER", [x, scalar_like(ctx, x, limit, "lambd")], dtype="bool")
+    below = emit(ctx, "LESS", [x, scalar_like(ctx, x, -limit, "lambd")], dtype="bool")
+    left = emit(ctx, "SELECT_V2", [below, emit(ctx, "ADD", [x, shift]), zero], dtype="float32")
+    emit(ctx, "SELECT_V2", [above, emit(ctx, "SUB", [x, shift]), left], ctx.output(node))
+
+
 def lower_erf(ctx: Lowering, node: onnx_ir.Node) -> None:
     """Erf, by an approximation."""
     erf(ctx, _float(ctx, node), ctx.output(node))
@@ -194,6 +205,7 @@ LOWERINGS: dict[str, Lower] = {
     "Mish": lower_mish,
     "PRelu": lower_prelu,
     "Relu": lower_relu,
+    "Shrink": lower_shrink,
     "Softplus": lower_softplus,
     "Softsign": lower_softsign,
     "ThresholdedRelu": lower_thresholded_relu,

@@ -70,6 +70,11 @@ def test_two_parameters(alpha, other, seed):
     assert_node_same("Selu", {"a": x}, alpha=alpha, gamma=other)
 
 
+@pytest.mark.parametrize(("limit", "bias"), [(0.5, 0.0), (1.5, 1.5), (1.0, 2.5)])
+def test_shrink(limit, bias):
+    assert_node_same("Shrink", {"a": LINE}, lambd=limit, bias=bias, dynamic=["a"])
+
+
 @pytest.mark.parametrize("slope", [(), (1,), (5,), (3, 1, 1), (3, 4, 5), (1, 3, 1, 1), (4, 1)])
 def test_prelu_broadcasts_its_slope(slope):
     operands = {"a": numbers(0, (2, 3, 4, 5)), "b": numbers(1, slope)}

@@ -123,9 +123,11 @@ def test_shape_arithmetic_folds_inside_of_a_graph():
     assert_same(model, {"x": filled((2, 3))})
 
 
-@pytest.mark.parametrize("op", ["Unique", "Compress", "RandomNormalLike", "Det"])
+@pytest.mark.parametrize("op", ["Unique", "Compress", "RandomNormalLike", "Det", "BitwiseAnd"])
 def test_reasons(op):
     operands = {"a": filled((3, 3))}
+    if op == "BitwiseAnd":
+        operands = {"a": filled(3, "int32"), "b": filled(3, "int32")}
     if op == "Compress":
         operands["c"] = np.array([True, False, True])
     with pytest.raises(UnsupportedError) as caught:

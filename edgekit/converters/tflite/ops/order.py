@@ -1,4 +1,4 @@
-"""Operators about the order of elements along an axis: ArgMax, TopK, CumSum, ReverseSequence."""
+"""Operators about the order of elements along an axis: ArgMax, TopK, CumSum and others."""
 
 from __future__ import annotations
 
@@ -65,6 +65,21 @@ def _expand(ctx: Lowering, x: Tensor, axis: Tensor, out: Tensor) -> None:
         ctx.reshape(x, out.shape, "kept", out)
     else:
         ctx.add("EXPAND_DIMS", [x, axis], out, schema.ExpandDimsOptionsT())
+
+
+def lower_hardmax(ctx: Lowering, node: onnx_ir.Node) -> None:
+    """Hardmax: a one where the first maximum along an axis is."""
+    x, out = ctx.input(node, 0), ctx.output(node)
+    if x.dtype != "float32":
+        raise CannotLower(f"Hardmax of {x.dtype}", "keep this node in float32")
+    axis = positive_axis(int_attribute(node, "axis", -1), x.rank)
+    shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+    index = ctx.constant(np.array(axis, np.int32), "axis")
+    arg = schema.ArgMaxOptionsT(outputType=tensor_type("int32"))
+    first = ctx.add("ARG_MAX", [x, index], ctx.temporary("int32", shape, "index"), arg)
+    ends = [scalar_like(ctx, x, value, "value") for value in (1, 0)]
+    options = schema.OneHotOptionsT(axis=axis if axis < x.rank - 1 else -1)
+    ctx.add("ONE_HOT", [first, size_scalar(ctx, x, axis, "size"), *ends], out, options)
 
 
 def lower_top_k(ctx: Lowering, node: onnx_ir.Node) -> None:
@@ -140,6 +155,7 @@ def lower_reverse_sequence(ctx: Lowering, node: onnx_ir.Node) -> None:
 LOWERINGS: dict[str, Lower] = {
     **dict.fromkeys(_ARG, lower_arg),
     "CumSum": lower_cum_sum,
+    "Hardmax": lower_hardmax,
     "ReverseSequence": lower_reverse_sequence,
     "TopK": lower_top_k,
 }

@@ -38,6 +38,11 @@ def test_arg(op, shape, dtype, last, keep, seed, data):
     )
 
 
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_hardmax(axis):
+    assert_node_same("Hardmax", {"a": ties(0, (3, 4, 5))}, axis=axis, dynamic=["a"])
+
+
 def test_arg_max_is_one_operator():
     assert assert_node_same("ArgMax", {"a": ties(0, (2, 9))}, axis=-1, keepdims=0) == ["ARG_MAX"]
 
