@@ -142,6 +142,27 @@ def _matmul_behind(node: onnx_ir.Node, affine: Affine) -> bool:
     return vectors is not None and _set(node, weight * vectors[0], None)
 
 
+def _layer_norm_behind(node: onnx_ir.Node, affine: Affine) -> bool:
+    scale = floats(input_at(node, 1))
+    if scale is None:
+        return False
+    lead = affine.scale.ndim - scale.ndim
+    bias = floats(node.inputs[2]) if has_input(node, 2) else np.zeros(scale.shape)
+    if bias is None or any(n != 1 for n in affine.scale.shape[:lead] + affine.shift.shape[:lead]):
+        return False
+    factor, shift = (a.reshape(a.shape[lead:]) for a in (affine.scale, affine.shift))
+    wanted = np.broadcast_to(scale * factor, scale.shape)
+    return _set(node, wanted, _kept(node, np.broadcast_to(bias * factor + shift, scale.shape)))
+
+
+def _norm_behind(node: onnx_ir.Node, affine: Affine) -> bool:
+    scale, bias = floats(input_at(node, 1)), floats(input_at(node, 2))
+    vectors = affine.along(1, scale.size) if scale is not None else None
+    if scale is None or bias is None or vectors is None:
+        return False
+    return _set(node, scale * vectors[0], bias * vectors[0] + vectors[1])
+
+
 def _conv_before(node: onnx_ir.Node, affine: Affine) -> bool:
     weight = floats(input_at(node, 1))
     if weight is None or (affine.shifts and not unpadded(node)):
@@ -191,6 +212,9 @@ _BEHIND: dict[str, Callable[[onnx_ir.Node, Affine], bool]] = {
     "Conv": _conv_behind,
     "ConvTranspose": _transposed_behind,
     "Gemm": _gemm_behind,
+    "GroupNormalization": _norm_behind,
+    "InstanceNormalization": _norm_behind,
+    "LayerNormalization": _layer_norm_behind,
     "MatMul": _matmul_behind,
 }
 _BEFORE: dict[str, Callable[[onnx_ir.Node, Affine], bool]] = {

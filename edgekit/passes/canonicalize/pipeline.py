@@ -11,10 +11,12 @@ from edgekit.passes.base import FixedPoint, run_passes
 from edgekit.passes.canonicalize.deduplicate_constants import DeduplicateConstants
 from edgekit.passes.canonicalize.drop_zero_states import DropZeroStates
 from edgekit.passes.canonicalize.eliminate_common import EliminateCommon
+from edgekit.passes.canonicalize.explicit_pads import ExplicitPads
 from edgekit.passes.canonicalize.fold_affine import FoldAffine
 from edgekit.passes.canonicalize.fold_constants import FoldConstants
 from edgekit.passes.canonicalize.fold_pads import FoldPads
 from edgekit.passes.canonicalize.fuse_activations import FuseActivations
+from edgekit.passes.canonicalize.fuse_batch_moments import FuseBatchMoments
 from edgekit.passes.canonicalize.fuse_clip import FuseClip
 from edgekit.passes.canonicalize.fuse_gemm import FuseGemm
 from edgekit.passes.canonicalize.fuse_layer_norm import FuseLayerNorm
@@ -22,6 +24,7 @@ from edgekit.passes.canonicalize.infer_shapes import InferShapes
 from edgekit.passes.canonicalize.inline_branches import InlineBranches
 from edgekit.passes.canonicalize.inline_functions import InlineFunctions
 from edgekit.passes.canonicalize.lift_constants import LiftConstants
+from edgekit.passes.canonicalize.lift_matmul import LiftMatMul
 from edgekit.passes.canonicalize.lower_batch_norm import LowerBatchNorm
 from edgekit.passes.canonicalize.merge_affine import MergeAffine
 from edgekit.passes.canonicalize.move_dequantize import MoveDequantize
@@ -57,6 +60,7 @@ def canonical_passes() -> list[PassBase]:
             ],
             at_most=_MOST_ROUNDS,
         ),
+        ExplicitPads(),
         # Formulas want equal parts to be one value.
         DeduplicateConstants(),
         EliminateCommon(),
@@ -64,7 +68,9 @@ def canonical_passes() -> list[PassBase]:
         # would hide the formula.
         FuseClip(),
         FuseActivations(),
+        FuseBatchMoments(),
         FuseLayerNorm(),
+        LiftMatMul(),
         # Transposes before scalings: it brings a BatchNormalization next to its convolution.
         SinkTransposes(),
         InferShapes(),

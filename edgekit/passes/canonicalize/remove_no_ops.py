@@ -155,6 +155,9 @@ def _resize(node: onnx_ir.Node) -> Kept:
     mode = attribute(node, "coordinate_transformation_mode", "half_pixel")
     if mode == "tf_crop_and_resize" or attribute(node, "antialias", 0):
         return None
+    scales = constant(input_at(node, 2))
+    if scales is not None and scales.size and (scales == 1).all():
+        return node.inputs[0]
     return _equal_shape(node)
 
 
