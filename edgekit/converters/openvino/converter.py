@@ -24,8 +24,9 @@ from edgekit.vocabulary import Precision, Target
 if TYPE_CHECKING:
     from edgekit.passes.quantize.rules import LegalOps
 
-_NOT_SUPPORTED = re.compile(r"does not support the following ONNX operations:\s*([^\n]+)")
-_FAILED_NODE = re.compile(r"(?:node|operation)s?\s+(?:with name\s+)?['\"`]([^'\"`]+)['\"`]", re.I)
+_NO_RULE = re.compile(r"No conversion rule found for operations: ([^\n]+)")
+_FAILED = re.compile(r"-- \S+ with a message:\n(.*?)(?=\n-- |\nSummary:|\Z)", re.DOTALL)
+_NODE = re.compile(r"<Node\(\w+\): (.*?)>'")
 _INT8_TYPES = frozenset({"i8", "u8"})
 _HINT = "rewrite it with other ONNX operators, or leave openvino out of the targets"
 
@@ -94,30 +95,35 @@ def reasons_of(model: onnx_ir.Model, message: str) -> tuple[Reason, ...]:
         model: the graph that was read.
         message: the text of the frontend's error.
     """
-    reasons: list[Reason] = []
-    if match := _NOT_SUPPORTED.search(message):
-        named = {name.strip().rpartition(".")[2] for name in match[1].split(",")}
-        reasons += [
-            Reason(node.name or "", node.op_type, "OpenVINO has no such operator", _HINT)
-            for node in model.graph
-            if node.op_type in named
-        ]
-    if not reasons:
-        known = {node.name: node for node in model.graph}
-        names = [name for name in _FAILED_NODE.findall(message) if name in known]
-        words = _last_words(message)
-        reasons = [
-            Reason(name, known[name].op_type, f"OpenVINO says: {words}", _HINT)
-            for name in dict.fromkeys(names)
-        ] or [Reason(model.graph.name or "graph", "graph", f"OpenVINO says: {words}", _HINT)]
-    return tuple(reasons)
+    named = set(", ".join(_NO_RULE.findall(message)).split(", "))
+    reasons = [
+        _reason(node, "OpenVINO has no such operator")
+        for node in model.graph
+        if _called(node) in named or f"{node.op_type}-{model.opset_imports.get('', 0)}" in named
+    ]
+    nodes = {node.name: node for node in model.graph}
+    for section in _FAILED.findall(message):
+        match = _NODE.search(section)
+        if match and match[1] in nodes:
+            reasons.append(_reason(nodes[match[1]], f"OpenVINO says: {_last_line(section)}"))
+    name = model.graph.name or "graph"
+    return tuple(reasons) or (Reason(name, "graph", f"OpenVINO says: {_last_line(message)}"),)
 
 
-def _last_words(message: str) -> str:
-    """The line that tells most: the last that is neither a code location nor empty."""
-    lines = [line.strip() for line in message.splitlines()]
-    telling = [s for s in lines if s and not s.startswith(("Exception from", "Check '", "src/"))]
-    return (telling or lines or [""])[-1][:300]
+def _called(node: onnx_ir.Node) -> str:
+    return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+
+
+def _reason(node: onnx_ir.Node, why: str) -> Reason:
+    return Reason(node.name or "", _called(node), why, _HINT)
+
+
+def _last_line(message: str) -> str:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return lines[-1][:_LONGEST] if lines else "nothing"
+
+
+_LONGEST = 300
 
 
 def _name_ports(model: Model, graph: Any) -> None:
