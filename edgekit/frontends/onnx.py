@@ -70,16 +70,34 @@ def read_graph(
     """
     label = label or path.name
     proto = _parse(path, label)
+    try:
+        _check(proto, path.parent, label)
+        ir = onnx_ir.from_proto(proto)
+        settle(ir, path.parent, in_memory_limit)
+        if ir.functions:
+            ir = InlinePass()(ir).model
+        verify(ir)
+    except InvalidGraphError as e:
+        raise ModelFileError(f"{label} is not valid ONNX: {e}.") from e
+    except EdgeKitError:
+        raise
+    except Exception as e:
+        # onnx and onnx_ir raise whatever a malformed message leads them to.
+        raise ModelFileError(
+            f"{label} is not valid ONNX: {type(e).__name__}: {e}", hint="export or copy it again"
+        ) from e
+    return ir
+
+
+def _check(proto: onnx.ModelProto, folder: Path, label: str) -> None:
     check_opset(proto, label)
     check_operators(proto, label)
-    for tensor in tensors_of(proto.graph):
-        check_tensor(tensor, path.parent, label)
-    for function in proto.functions:
-        for node in function.node:
-            for tensor in node_tensors(node):
-                check_tensor(tensor, path.parent, label)
+    tensors = [*tensors_of(proto.graph)]
+    tensors += [t for f in proto.functions for node in f.node for t in node_tensors(node)]
+    for tensor in tensors:
+        check_tensor(tensor, folder, label)
     check_nodes(proto, label)
-    return _to_ir(proto, path.parent, label, in_memory_limit)
+    _check_function_calls(proto, label)
 
 
 def _parse(path: Path, label: str) -> onnx.ModelProto:
@@ -100,26 +118,6 @@ def _parse(path: Path, label: str) -> onnx.ModelProto:
     if not proto.ir_version or not proto.graph.output:
         raise ModelFileError(f"{label} is not an ONNX model: it has no graph with outputs.")
     return proto
-
-
-def _to_ir(proto: onnx.ModelProto, folder: Path, label: str, limit: int) -> onnx_ir.Model:
-    _check_function_calls(proto, label)
-    try:
-        ir = onnx_ir.from_proto(proto)
-        settle(ir, folder, limit)
-        if ir.functions:
-            ir = InlinePass()(ir).model
-        verify(ir)
-    except InvalidGraphError as e:
-        raise ModelFileError(f"{label} is not valid ONNX: {e}.") from e
-    except EdgeKitError:
-        raise
-    except Exception as e:
-        # onnx_ir raises whatever a malformed message leads it to.
-        raise ModelFileError(
-            f"{label} is not valid ONNX: {type(e).__name__}: {e}", hint="export or copy it again"
-        ) from e
-    return ir
 
 
 def _check_function_calls(proto: onnx.ModelProto, label: str) -> None:

@@ -19,6 +19,7 @@ from edgekit.vocabulary import Layout
 
 _DEFAULT = "serving_default"
 _INIT = "__saved_model_init_op"
+_COMPILED = "_XlaMustCompile"
 _SLOTS = "read without its optimizer, whose state this TensorFlow cannot restore"
 
 
@@ -41,8 +42,10 @@ def read_saved_model(path: Path, label: str) -> tuple[Exported, str, list[str]]:
     key = _signature(proto, label)
     notes = [] if key == _DEFAULT else [f"signature '{key}', the only one"]
     folder = path
-    if _drop_optimizer(proto):
-        folder = _without_optimizer(proto, path)
+    optimizer, compiled = _drop_optimizer(proto), _drop_compilation(proto)
+    if optimizer or compiled:
+        folder = _rewritten(proto, path)
+    if optimizer:
         notes.append(_SLOTS)
     loaded = _load(folder, label)
     signature = loaded.signatures[key]
@@ -89,7 +92,20 @@ def _drop_optimizer(proto: Any) -> bool:
     return dropped
 
 
-def _without_optimizer(proto: Any, path: Path) -> Path:
+def _drop_compilation(proto: Any) -> bool:
+    """Forget which functions XLA must compile, so that they can be inlined; whether any must."""
+    dropped = False
+    for meta in proto.meta_graphs:
+        functions = meta.graph_def.library.function
+        holders = [*meta.graph_def.node, *functions, *(n for f in functions for n in f.node_def)]
+        for holder in holders:
+            if _COMPILED in holder.attr:
+                del holder.attr[_COMPILED]
+                dropped = True
+    return dropped
+
+
+def _rewritten(proto: Any, path: Path) -> Path:
     folder = Path("saved_model").resolve()
     folder.mkdir()
     for entry in path.resolve().iterdir():

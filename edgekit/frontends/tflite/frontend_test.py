@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from flatbuffers import flexbuffers
 
 from edgekit.errors import EdgeKitError, ModelFileError, UnsupportedError
 from edgekit.frontends.base import LoadOptions
@@ -230,6 +231,39 @@ def test_every_operator_in_the_way_has_a_reason(tmp_path):
         ("d", "RFFT2D"),
     ]
     assert all(r.reason and r.hint for r in error.value.reasons)
+
+
+def composite(index):
+    tiny = TinyModel()
+    x, y = tiny.input((2, 3)), tiny.tensor((2, 3))
+    factor = tiny.constant(np.float32(3))
+    options = {
+        "name": "triple",
+        "decompositionSubgraphIndex": index,
+        "compositeAttributes": np.frombuffer(bytes(flexbuffers.Dumps({})), np.uint8),
+    }
+    kind = "StableHLOCompositeOptions"
+    tiny.op("STABLEHLO_COMPOSITE", [x, factor], [y], options, options_kind=kind)
+    tiny.output(y)
+    inner = TinyModel(tiny)
+    a, b, c = inner.input((2, 3)), inner.input(()), inner.tensor((2, 3))
+    inner.op("MUL", [a, b], [c], options_kind="MulOptions")
+    inner.output(c)
+    return tiny.pack()
+
+
+def test_a_composite_is_read_as_its_decomposition(tmp_path):
+    data = composite(1)
+    feed = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert [node.op_type for node in read_bytes(data, tmp_path).graph] == ["Mul"]
+    ours, theirs = run(read_bytes(data, tmp_path), [feed]), run_interpreter(data, [feed])
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("index", [0, 7])
+def test_a_composite_of_itself_or_of_nothing_is_a_file_error(tmp_path, index):
+    with pytest.raises(ModelFileError):
+        read_bytes(composite(index), tmp_path)
 
 
 def test_text_inputs_have_a_reason(tmp_path):

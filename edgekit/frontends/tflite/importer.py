@@ -10,18 +10,12 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from edgekit.errors import ModelFileError, Reason, UnsupportedError
 from edgekit.frontends.tflite.builder import Builder
-from edgekit.frontends.tflite.dilation import join_dilated_convolutions
 from edgekit.frontends.tflite.layouts import images
-from edgekit.frontends.tflite.lowering import CannotRead, OpContext, onnx_type
-from edgekit.frontends.tflite.model import Operator, SignatureNames, Subgraph, Tensor, TFLiteModel
-from edgekit.frontends.tflite.ops.custom import CUSTOM_OPS
-from edgekit.frontends.tflite.ops.partial import track
-from edgekit.frontends.tflite.ops.table import BUILTIN_OPS
-from edgekit.frontends.tflite.ops.unsupported import UNSUPPORTED
-from edgekit.frontends.tflite.state import GraphState
+from edgekit.frontends.tflite.lowering import CannotRead, onnx_type
+from edgekit.frontends.tflite.model import Tensor, TFLiteModel
+from edgekit.frontends.tflite.operators import OperatorReader
 from edgekit.ir.verify import verify
 
-_MISFITS = (IndexError, KeyError, OverflowError, TypeError, ValueError, ZeroDivisionError)
 _BATCH = "batch"
 
 
@@ -51,18 +45,17 @@ def import_subgraph(model: TFLiteModel, name: str) -> Imported:
         UnsupportedError: with a reason for each operator that cannot be read.
         ModelFileError: if operators do not fit their tensors.
     """
-    subgraph = join_dilated_convolutions(model.subgraphs[0])
-    signature = next((s for s in model.signatures if s.subgraph == 0), None)
-    return _Import(subgraph, signature, name).run()
+    return _Import(model, name).run()
 
 
 class _Import:
-    def __init__(self, subgraph: Subgraph, signature: SignatureNames | None, name: str) -> None:
-        self._subgraph = subgraph
+    def __init__(self, model: TFLiteModel, name: str) -> None:
+        subgraph = self._subgraph = model.subgraphs[0]
+        signature = next((s for s in model.signatures if s.subgraph == 0), None)
         self._name = name
         self._builder = Builder()
-        self._state = GraphState(subgraph, self._builder)
-        self._reasons: list[Reason] = []
+        self._operators = OperatorReader(model, self._builder)
+        self._state = self._operators.state(0)
         given_inputs = signature.inputs if signature else {}
         given_outputs = signature.outputs if signature else {}
         self._input_names = self._names(subgraph.inputs, given_inputs, "input")
@@ -78,12 +71,12 @@ class _Import:
 
     def run(self) -> Imported:
         inputs = self._inputs()
-        for operator in self._subgraph.operators:
-            self._lower(operator)
-        outputs = [] if self._reasons else self._outputs()
-        if self._reasons:
+        self._operators.read(self._state)
+        reasons = self._operators.reasons
+        outputs = [] if reasons else self._outputs()
+        if reasons:
             raise UnsupportedError(
-                "the TFLite model uses operators that cannot be read.", reasons=self._reasons
+                "the TFLite model uses operators that cannot be read.", reasons=reasons
             )
         if not outputs:
             raise ModelFileError("the TFLite model has no output.")
@@ -98,7 +91,7 @@ class _Import:
             strict=True,
         )
         pictures = tuple(name for index, name in named if index in found)
-        return Imported(graph, pictures, tuple(self._state.notes))
+        return Imported(graph, pictures, tuple(self._operators.notes))
 
     def _inputs(self) -> list[onnx_ir.Value]:
         indices = self._subgraph.inputs
@@ -116,7 +109,7 @@ class _Import:
         try:
             return onnx_type(tensor.dtype)
         except CannotRead as e:
-            self._reasons.append(Reason(tensor.name, role, e.reason, e.hint))
+            self._operators.reasons.append(Reason(tensor.name, role, e.reason, e.hint))
             return onnx_ir.DataType.FLOAT
 
     def _open(self, tensor: Tensor, name: str) -> list[int | str | None]:
@@ -130,35 +123,6 @@ class _Import:
     def _batched(self) -> bool:
         shapes = [self._subgraph.tensors[i].shape for i in self._subgraph.inputs]
         return bool(shapes) and all(shape and shape[0] is None for shape in shapes)
-
-    def _lower(self, operator: Operator) -> None:
-        context = OpContext(self._state, operator)
-        self._builder.scope = self._scope(operator)
-        try:
-            table = CUSTOM_OPS if operator.custom else BUILTIN_OPS
-            function = table.get(operator.kind)
-            if function is None:
-                raise _unknown(operator)
-            function(context)
-            track(context)
-        except CannotRead as e:
-            self._reasons.append(Reason(self._builder.scope, operator.kind, e.reason, e.hint))
-            self._stand_in(operator)
-        except _MISFITS as e:
-            raise ModelFileError(
-                f"operator {operator.index} ({operator.kind}) does not fit its tensors: {e}."
-            ) from e
-
-    def _scope(self, operator: Operator) -> str:
-        first = next((i for i in operator.outputs if i >= 0), None)
-        name = self._subgraph.tensors[first].name if first is not None else ""
-        return name or f"{operator.kind}_{operator.index}"
-
-    def _stand_in(self, operator: Operator) -> None:
-        """Values for the results of an operator without equivalent, so that reading goes on."""
-        for index in operator.outputs:
-            if index >= 0:
-                self._state.bind(index, onnx_ir.Value(name=f"unread_{index}"))
 
     def _outputs(self) -> list[onnx_ir.Value]:
         values: list[onnx_ir.Value] = []
@@ -180,20 +144,13 @@ class _Import:
         ShapeInferencePass(check_type=False, strict_mode=False)(graph)
         for index, value in zip(self._subgraph.outputs, graph.graph.outputs, strict=True):
             declared = self._open(self._subgraph.tensors[index], value.name or "")
-            inferred = list(value.shape) if value.shape is not None else declared
+            inferred = declared if value.shape is None else list(value.shape)
             if len(inferred) != len(declared):
                 declared = [None] * len(inferred)
-            sizes = [
-                i if isinstance(i, int) else d for i, d in zip(inferred, declared, strict=True)
-            ]
+            pairs = zip(inferred, declared, strict=True)
+            sizes = [i if isinstance(i, int) or _is_batch(i) else d for i, d in pairs]
             value.shape = onnx_ir.Shape(sizes)
 
 
-def _unknown(operator: Operator) -> CannotRead:
-    if operator.custom:
-        return CannotRead(
-            "it is a custom operator, whose meaning is not in the file",
-            "export the model with builtin operators only",
-        )
-    reason, hint = UNSUPPORTED.get(operator.builtin, ("no ONNX form of it is known here", ""))
-    return CannotRead(reason, hint)
+def _is_batch(size: object) -> bool:
+    return isinstance(size, onnx_ir.SymbolicDim) and size.value == _BATCH

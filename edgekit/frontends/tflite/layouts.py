@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 
 from edgekit.frontends.tflite.model import Operator, Subgraph
+
+_DATA_INPUTS = 4
+"""How many leading inputs of an operator may hold the data (weights and sizes come among them)."""
 
 _SPATIAL = frozenset(
     {
@@ -62,32 +65,43 @@ _SAME_LAYOUT = frozenset(
 
 def images(subgraph: Subgraph) -> frozenset[int]:
     """Indices of the inputs and outputs whose axes are batch, height, width and channels."""
-    read = (i for i in subgraph.inputs if _reach(subgraph, i, backward=False))
-    written = (i for i in subgraph.outputs if _reach(subgraph, i, backward=True))
+    readers: dict[int, list[Operator]] = {}
+    writers: dict[int, list[Operator]] = {}
+    for operator in subgraph.operators:
+        for index in operator.inputs[:_DATA_INPUTS]:
+            readers.setdefault(index, []).append(operator)
+        for index in operator.outputs:
+            writers.setdefault(index, []).append(operator)
+    read = (i for i in subgraph.inputs if _reaches(subgraph, i, readers, _results))
+    written = (i for i in subgraph.outputs if _reaches(subgraph, i, writers, _operands))
     return frozenset((*read, *written))
 
 
-def _reach(subgraph: Subgraph, start: int, backward: bool) -> bool:
+def _results(operator: Operator) -> tuple[int, ...]:
+    return operator.outputs
+
+
+def _operands(operator: Operator) -> tuple[int, ...]:
+    return operator.inputs
+
+
+def _reaches(
+    subgraph: Subgraph,
+    start: int,
+    neighbours: dict[int, list[Operator]],
+    beyond: Callable[[Operator], tuple[int, ...]],
+) -> bool:
     """Whether a spatial operator is met before anything that mixes the axes."""
-    users: dict[int, list[Operator]] = {}
-    for operator in subgraph.operators:
-        for index in operator.outputs if backward else operator.inputs[:2]:
-            users.setdefault(index, []).append(operator)
     pending, seen = [start], {start}
     while pending:
         index = pending.pop()
-        if len(subgraph.tensors[index].shape) != 4:
+        if index < 0 or len(subgraph.tensors[index].shape) != 4:
             continue
-        for operator in users.get(index, ()):
+        for operator in neighbours.get(index, ()):
             if operator.kind in _SPATIAL:
                 return True
             if operator.kind in _SAME_LAYOUT:
-                fresh = set(_other_side(operator, backward)) - seen
+                fresh = set(beyond(operator)) - seen
                 seen |= fresh
                 pending.extend(fresh)
     return False
-
-
-def _other_side(operator: Operator, backward: bool) -> Iterable[int]:
-    indices = operator.inputs if backward else operator.outputs
-    return (i for i in indices if i >= 0)

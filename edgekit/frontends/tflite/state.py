@@ -43,18 +43,18 @@ class GraphState:
     Args:
         subgraph: the TFLite graph that is read.
         builder: receives the nodes.
+        notes: receives what the user should know about how the file was read.
 
     Attributes:
         constants: values of the tensors that are known, by index.
         dequantized: tensor that is the dequantized form of another → that other.
         partial: entries of vectors of integers, as far as they are known, by index.
-        notes: what the user should know about how the file was read.
     """
 
-    def __init__(self, subgraph: Subgraph, builder: Builder) -> None:
+    def __init__(self, subgraph: Subgraph, builder: Builder, notes: list[str]) -> None:
         self.subgraph = subgraph
         self.builder = builder
-        self.notes: list[str] = []
+        self.notes = notes
         self.constants: dict[int, NDArray[Any]] = {
             t.index: t.data for t in subgraph.tensors if t.data is not None
         }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgekit.frontends.tflite.importer import import_subgraph
 from edgekit.frontends.tflite.ops.table import BUILTIN_OPS
+from edgekit.frontends.tflite.reader import read_model
 from edgekit.testing.tiny_tflite import TinyModel, assert_same
 
 F = np.float32
@@ -464,3 +466,24 @@ def test_table_names_exist_in_the_schema():
     from ai_edge_litert.schema_py_generated import BuiltinOperator
 
     assert set(BUILTIN_OPS) <= set(vars(BuiltinOperator))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_reshape_that_keeps_an_open_batch_has_no_shape_arithmetic_left(batch):
+    """What converters write for Flatten, and for a Dense layer on more than two axes."""
+    tiny = TinyModel()
+    x = tiny.input((1, 4, 6), open_axes=[0])
+    shape, first, wanted = (tiny.tensor(s, "INT32") for s in ((3,), (), (2,)))
+    y = tiny.tensor((1, 24), open_axes=[0])
+    tiny.op("SHAPE", [x], [shape], {"outType": 2}, options_kind="ShapeOptions")
+    bounds = [tiny.constant(np.array([n], np.int32)) for n in (0, 1, 1)]
+    tiny.op("STRIDED_SLICE", [shape, *bounds], [first], {"shrinkAxisMask": 1},
+            options_kind="StridedSliceOptions")  # fmt: skip
+    pack = {"valuesCount": 2, "axis": 0}
+    size = tiny.constant(np.array(24, np.int32))
+    tiny.op("PACK", [first, size], [wanted], pack, options_kind="PackOptions")
+    tiny.op("RESHAPE", [x, wanted], [y])
+    tiny.output(y)
+    graph = import_subgraph(read_model(tiny.pack()), "m").graph
+    assert [node.op_type for node in graph.graph] == ["Reshape"]
+    assert_same(tiny.pack(), [values((batch, 4, 6))])

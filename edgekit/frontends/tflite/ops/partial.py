@@ -7,6 +7,7 @@ every target takes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from edgekit.frontends.tflite.lowering import OpContext
@@ -59,10 +60,27 @@ def _concatenation(op: OpContext) -> Known | None:
     return tuple(entry for part in parts if part is not None for entry in part)
 
 
+def _gather(op: OpContext) -> Known | None:
+    known, indices = op.partial(0), op.constant(1)
+    if known is None or op.rank(0) != 1 or indices is None or indices.ndim > 1:
+        return None
+    return tuple(known[int(i)] for i in indices.reshape(-1))
+
+
+def _product(op: OpContext) -> Known | None:
+    known = op.partial(0)
+    if known is None or op.rank(0) != 1:
+        return None
+    present = [n for n in known if n is not None]
+    return (math.prod(present) if len(present) == len(known) else None,)
+
+
 _RULES: dict[str, Callable[[OpContext], Known | None]] = {
     "CAST": _same,
     "CONCATENATION": _concatenation,
+    "GATHER": _gather,
     "PACK": _pack,
+    "REDUCE_PROD": _product,
     "SHAPE": _shape,
     "STRIDED_SLICE": _strided_slice,
 }
