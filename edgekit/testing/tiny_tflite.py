@@ -22,19 +22,24 @@ class Scale:
 
 
 class TinyModel:
-    """A TFLite model with one subgraph, built tensor by tensor and operator by operator.
+    """A TFLite model, built tensor by tensor and operator by operator.
 
     Tensors are referred to by their index, as in the file.
+
+    Args:
+        parent: the model that this one is a further subgraph of.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parent: TinyModel | None = None) -> None:
         from ai_edge_litert import schema_py_generated as schema
 
         self._schema = schema
         self._tensors: list[Any] = []
         self._operators: list[Any] = []
-        self._codes: list[Any] = []
-        self._buffers: list[Any] = [schema.BufferT()]
+        self._subgraphs: list[TinyModel] = parent._subgraphs if parent else []
+        self._subgraphs.append(self)
+        self._codes: list[Any] = parent._codes if parent else []
+        self._buffers: list[Any] = parent._buffers if parent else [schema.BufferT()]
         self._inputs: list[int] = []
         self._outputs: list[int] = []
         self._signatures: list[Any] = []
@@ -116,10 +121,15 @@ class TinyModel:
         self._codes.append(code)
         made.inputs, made.outputs = (np.array(t, np.int32) for t in (inputs, outputs))
         if options_kind:
-            made.builtinOptionsType = getattr(schema.BuiltinOptions, options_kind)
-            made.builtinOptions = getattr(schema, options_kind + "T")()
+            table = getattr(schema, options_kind + "T")()
             for key, value in (options or {}).items():
-                setattr(made.builtinOptions, key, value)
+                setattr(table, key, value)
+            number = getattr(schema.BuiltinOptions, options_kind, None)
+            if number is not None:
+                made.builtinOptionsType, made.builtinOptions = number, table
+            else:
+                made.builtinOptions2Type = getattr(schema.BuiltinOptions2, options_kind)
+                made.builtinOptions2 = table
         if custom_options:
             made.customOptions = np.frombuffer(custom_options, np.uint8)
         self._operators.append(made)
@@ -139,18 +149,20 @@ class TinyModel:
         """The file."""
         import flatbuffers
 
-        graph = self._schema.SubGraphT()
-        graph.tensors, graph.operators = self._tensors, self._operators
-        graph.inputs = np.array(self._inputs, np.int32)
-        graph.outputs = np.array(self._outputs, np.int32)
-        graph.name = "main"
         model = self._schema.ModelT()
         model.version = 3
-        model.subgraphs, model.buffers = [graph], self._buffers
+        model.subgraphs, model.buffers = [g._graph() for g in self._subgraphs], self._buffers
         model.operatorCodes, model.signatureDefs = self._codes, self._signatures
         builder = flatbuffers.Builder(1024)
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
+
+    def _graph(self) -> Any:
+        graph = self._schema.SubGraphT()
+        graph.tensors, graph.operators = self._tensors, self._operators
+        graph.inputs = np.array(self._inputs, np.int32)
+        graph.outputs = np.array(self._outputs, np.int32)
+        return graph
 
     def settle(self, feeds: Sequence[NDArray[Any]]) -> bytes:
         """The file, with the outputs' shapes as the interpreter works them out."""
