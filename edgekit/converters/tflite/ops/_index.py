@@ -38,14 +38,17 @@ def size_scalar(ctx: Lowering, x: Tensor, axis: int, hint: str) -> Tensor:
     return as_scalar(ctx, size_vector(ctx, x, [axis], hint), hint)
 
 
-def wrapped(ctx: Lowering, indices: Tensor, x: Tensor, axes: Sequence[int]) -> Tensor:
-    """Indices as int32, the negative ones counted from the back.
+def wrapped(
+    ctx: Lowering, indices: Tensor, x: Tensor, axes: Sequence[int], *, narrow: bool = True
+) -> Tensor:
+    """Indices with the negative ones counted from the back, by one FLOOR_MOD.
 
     Args:
         ctx: the conversion.
         indices: int32 or int64. With several axes its last axis runs over them.
         x: what they index.
         axes: the indexed axes.
+        narrow: whether int64 indices become int32; constants always do.
     """
     sizes = [x.shape[axis] for axis in axes]
     data = indices.data
@@ -54,12 +57,41 @@ def wrapped(ctx: Lowering, indices: Tensor, x: Tensor, axes: Sequence[int]) -> T
         limits = known if len(axes) > 1 else known[0]
         whole: NDArray[np.int64] = np.where(data < 0, data + limits, data)
         return ctx.constant(whole.astype(np.int32), "indices")
-    narrow = ctx.cast(indices, "int32", "indices")
-    lengths = size_vector(ctx, x, axes, "sizes") if len(axes) > 1 else None
-    limit = lengths or size_scalar(ctx, x, axes[0], "size")
-    negative = emit(ctx, "LESS", [narrow, scalar_like(ctx, narrow, 0, "zero")], dtype="bool")
-    shifted = emit(ctx, "ADD", [narrow, limit])
-    return emit(ctx, "SELECT_V2", [negative, shifted, narrow], dtype="int32")
+    if narrow or None in sizes:
+        indices = ctx.cast(indices, "int32", "indices")
+    if _never_negative(ctx, indices):
+        return indices
+    if len(axes) > 1:
+        limit = size_vector(ctx, x, axes, "sizes")
+    else:
+        limit = size_scalar(ctx, x, axes[0], "size")
+    return emit(ctx, "FLOOR_MOD", [indices, ctx.cast(limit, indices.dtype, "size")])
+
+
+_POSITIONS = frozenset({"ARG_MAX", "ARG_MIN", "FLOOR_MOD", "SHAPE", "WHERE"})
+_KEEP_SIGNS = frozenset(
+    {"CAST", "EXPAND_DIMS", "GATHER", "RESHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE"}
+)
+
+
+def _never_negative(ctx: Lowering, indices: Tensor) -> bool:
+    """Whether the operators that make the indices only give positions from the front."""
+    tensor: Tensor | None = indices
+    for operator in reversed(ctx.graph.operators):
+        if not any(output is tensor for output in operator.outputs):
+            continue
+        if operator.builtin == "TOPK_V2":
+            return operator.outputs[1] is tensor
+        if operator.builtin in _POSITIONS:
+            return operator.builtin != "FLOOR_MOD" or _is_size(operator.inputs[1])
+        if operator.builtin not in _KEEP_SIGNS:
+            return False
+        tensor = operator.inputs[0]
+    return False
+
+
+def _is_size(divisor: Tensor | None) -> bool:
+    return divisor is not None and divisor.data is not None and bool((divisor.data > 0).all())
 
 
 def strides(x: Tensor, axes: Sequence[int]) -> list[int]:

@@ -22,7 +22,7 @@ def lower_gather(ctx: Lowering, node: onnx_ir.Node) -> None:
     """Gather slices along an axis."""
     x = ctx.input(node, 0)
     axis = positive_axis(int_attribute(node, "axis", 0), x.rank)
-    indices = wrapped(ctx, ctx.input(node, 1), x, [axis])
+    indices = wrapped(ctx, ctx.input(node, 1), x, [axis], narrow=False)
     _gather(ctx, x, indices, axis, ctx.output(node))
 
 
@@ -54,9 +54,7 @@ def lower_gather_nd(ctx: Lowering, node: onnx_ir.Node) -> None:
         raise CannotLower("the length of an index is dynamic", "fix the input shapes")
     axes = list(range(batch, batch + depth))
     if not batch:
-        whole = wrapped(ctx, indices, x, axes)
-        if depth == 1 and whole.data is None and whole.rank != indices.rank:
-            raise CannotLower("an index of unknown rank")
+        whole = wrapped(ctx, indices, x, axes, narrow=False)
         ctx.add("GATHER_ND", [x, whole], out, schema.GatherNdOptionsT())
         return
     _gather_batches(ctx, x, indices, axes, out)

@@ -27,7 +27,20 @@ def test_gather(shape, count, dtype, index, constant, data):
     indices = picks(data.draw(st.integers(0, 99)), shape[axis], count, index)
     operands = {"a": filled(shape, dtype), "i": np.asarray(indices, index)}
     ops = assert_node_same("Gather", operands, axis=axis, constants=["i"] if constant else [])
-    assert ops == ["GATHER"] if constant else ops[-1] == "GATHER"
+    assert ops == (["GATHER"] if constant else ["FLOOR_MOD", "GATHER"])
+
+
+@pytest.mark.parametrize(("finder", "builtin"), [("ArgMax", "ARG_MAX"), ("ArgMin", "ARG_MIN")])
+def test_found_positions_are_used_as_they_are(finder, builtin):
+    model = model_of(
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[N,3] x, float[3,2] t) => (float[N,2] y)'
+        f"{{ i = {finder}<axis=1, keepdims=0>(x) y = Gather(t, i) }}"
+    )
+    feeds = {"x": filled((4, 3)), "t": filled((3, 2))}
+    assert assert_same(model, feeds) == [
+        {"ArgMax": "ARG_MAX", "ArgMin": "ARG_MIN"}[finder],
+        "GATHER",
+    ]
 
 
 @pytest.mark.parametrize("constant", [True, False])
