@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from edgekit.passes.canonicalize.rewrite import (
     attribute,
-    constant,
     dims,
     floats,
     has_input,
     input_at,
+    is_constant,
     is_op,
     rank,
 )
@@ -130,7 +130,7 @@ def as_affine(node: onnx_ir.Node) -> tuple[onnx_ir.Value, Affine] | None:
     left, right = node.inputs
     if left is None or right is None:
         return None
-    if constant(left) is None:
+    if not is_constant(left):
         found = _aligned(right, left)
         return None if found is None else _right(node.op_type, left, found)
     found = _aligned(left, right)
@@ -156,8 +156,10 @@ def _left(op_type: str, data: onnx_ir.Value, c: Array) -> tuple[onnx_ir.Value, A
 
 def _aligned(value: onnx_ir.Value, data: onnx_ir.Value) -> Array | None:
     """A constant with the rank of the data, if broadcasting leaves the data's shape as it is."""
+    if value.const_value is None or value.const_value.size > _MOST_ELEMENTS:
+        return None
     array, sizes = floats(value), dims(data)
-    if array is None or sizes is None or array.ndim > len(sizes) or array.size > _MOST_ELEMENTS:
+    if array is None or sizes is None or array.ndim > len(sizes):
         return None
     array = array.reshape((1,) * (len(sizes) - array.ndim) + array.shape)
     fits = all(n in (1, size) for n, size in zip(array.shape, sizes, strict=True))

@@ -14,6 +14,7 @@ from edgekit.passes.canonicalize.rewrite import (
     add_constant,
     constant,
     graph_of,
+    is_constant,
     rank,
     replace,
     static_dims,
@@ -88,14 +89,11 @@ def _sizes(value: onnx_ir.Value) -> bool:
 def _fold(node: onnx_ir.Node) -> bool:
     if node.op_type in _KEEP or not node.inputs or subgraphs(node):
         return False
-    arrays = [constant(value) for value in node.inputs]
-    if any(
-        array is None and value is not None
-        for array, value in zip(arrays, node.inputs, strict=True)
-    ):
+    if not all(value is None or is_constant(value) for value in node.inputs):
         return False
     if not _small_enough(node):
         return False
+    arrays = [constant(value) for value in node.inputs]
     results = evaluate(node, arrays, OPSET)
     if results is None or len(results) != len(node.outputs):
         return False

@@ -8,13 +8,14 @@ import onnx_ir
 from edgekit.passes.base import NodePass
 from edgekit.passes.canonicalize.rewrite import (
     add_node,
-    constant,
     constant_like,
     floats,
+    is_constant,
     only_reader,
     producer,
     rank,
     replace,
+    static_dims,
 )
 
 
@@ -37,23 +38,20 @@ class FuseGemm(NodePass):
             product = producer(data, "MatMul")
             if product is None or not only_reader(data) or rank(data) != 2:
                 continue
-            weight, bias = constant(product.inputs[1]), floats(other)
-            if rank(product.inputs[0]) != 2 or weight is None or weight.ndim != 2 or bias is None:
+            weight, bias = product.inputs[1], floats(other)
+            matrix = static_dims(weight)
+            if weight is None or not is_constant(weight) or matrix is None or bias is None:
                 continue
-            if weight.dtype.kind != "f" or product.inputs[1] is None:
+            if rank(product.inputs[0]) != 2 or len(matrix) != 2:
                 continue
-            if bias.ndim > 2 or bias.shape not in ((), (1,), *_rows(weight.shape[1])):
+            if bias.shape not in ((), (1,), (1, 1), (matrix[1],), (1, matrix[1])):
                 continue
-            row = np.broadcast_to(bias.reshape(-1), (weight.shape[1],))
-            inputs = [*product.inputs, constant_like(node, row, product.inputs[1], _name(other))]
+            row = np.broadcast_to(bias.reshape(-1), (matrix[1],))
+            inputs = [*product.inputs, constant_like(node, row, weight, _name(other))]
             output = node.outputs[0]
             replace(output, add_node(node, "Gemm", inputs, like=output, name=product.name))
             return True
         return False
-
-
-def _rows(columns: int) -> tuple[tuple[int, ...], ...]:
-    return (columns,), (1, columns), (1, 1)
 
 
 def _name(value: onnx_ir.Value | None) -> str | None:

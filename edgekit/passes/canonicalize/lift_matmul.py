@@ -7,11 +7,12 @@ import onnx_ir
 from edgekit.passes.base import NodePass
 from edgekit.passes.canonicalize.rewrite import (
     add_node,
-    constant,
     dims,
+    is_constant,
     only_reader,
     producer,
     replace,
+    static_dims,
 )
 
 
@@ -36,11 +37,13 @@ class LiftMatMul(NodePass):
         if product is None or flat is None or not only_reader(node.inputs[0]):
             return False
         data, weight = flat.inputs[0], product.inputs[1]
-        array = constant(weight)
-        if array is None or array.ndim != 2 or not _same_leading_axes(data, node.outputs[0]):
+        matrix = static_dims(weight)
+        if not is_constant(weight) or matrix is None or len(matrix) != 2:
+            return False
+        if not _same_leading_axes(data, node.outputs[0]):
             return False
         source, result = dims(data), dims(node.outputs[0])
-        if source is None or result is None or (source[-1], result[-1]) != array.shape:
+        if source is None or result is None or (source[-1], result[-1]) != matrix:
             return False
         replace(node.outputs[0], add_node(node, "MatMul", [data, weight], name=product.name))
         return True

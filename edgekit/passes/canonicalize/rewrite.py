@@ -49,11 +49,20 @@ def has_input(node: onnx_ir.Node, index: int) -> bool:
     return input_at(node, index) is not None
 
 
+def is_constant(value: onnx_ir.Value | None) -> bool:
+    """Whether `constant` gives an array; nothing is read to find out."""
+    return (
+        value is not None
+        and value.const_value is not None
+        and value.is_initializer()
+        and not value.is_graph_input()
+        and value.const_value.dtype != onnx_ir.DataType.STRING
+    )
+
+
 def constant(value: onnx_ir.Value | None) -> NDArray[Any] | None:
     """The array behind an initializer that cannot be fed from outside; None for anything else."""
-    if value is None or value.const_value is None or not value.is_initializer():
-        return None
-    if value.is_graph_input() or value.const_value.dtype == onnx_ir.DataType.STRING:
+    if value is None or value.const_value is None or not is_constant(value):
         return None
     return value.const_value.numpy()
 

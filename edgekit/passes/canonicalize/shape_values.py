@@ -11,10 +11,10 @@ import onnx_ir
 
 from edgekit.passes.canonicalize.rewrite import (
     attribute,
-    constant,
     dims,
     input_at,
     integers,
+    is_constant,
     is_op,
     rank,
 )
@@ -36,10 +36,9 @@ def shape_entries(value: onnx_ir.Value | None, depth: int = _DEPTH) -> tuple[Ent
     Returns:
         Its elements in order; None if nothing is known, not even how many there are.
     """
-    array = constant(value)
-    if array is not None:
-        small = array.size <= _LONGEST and array.ndim <= 1 and array.dtype.kind in "iu"
-        return tuple(int(v) for v in array.reshape(-1)) if small else None
+    if value is not None and value.const_value is not None and is_constant(value):
+        small = value.const_value.size <= _LONGEST and len(value.const_value.shape) <= 1
+        return integers(value) if small else None
     node = value.producer() if value is not None else None
     if node is None or depth == 0 or not is_op(node, *_FOLLOW):
         return None
