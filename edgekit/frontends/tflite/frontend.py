@@ -24,10 +24,13 @@ class TFLiteFrontend(Frontend):
 
     def accepts(self, path: Path) -> bool:
         """Whether the name or the identifier in the file says TFLite."""
-        if not path.is_file():
+        if path.suffix == ".tflite" or not path.is_file():
             return path.suffix == ".tflite"
-        with path.open("rb") as file:
-            return file.read(8)[4:] == IDENTIFIER or path.suffix == ".tflite"
+        try:
+            with path.open("rb") as file:
+                return file.read(8)[4:] == IDENTIFIER
+        except OSError:
+            return False
 
     def read(self, path: Path, options: LoadOptions) -> Model:
         """Read the file. See `Frontend.read`."""

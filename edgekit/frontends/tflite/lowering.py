@@ -6,7 +6,7 @@ with the parameters of the file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from edgekit.frontends.tflite.state import QUANTIZED_TYPES, CannotRead, GraphSta
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["QUANTIZED_TYPES", "CannotRead", "OpContext", "onnx_type"]
+__all__ = ["QUANTIZED_TYPES", "CannotRead", "Lowering", "OpContext", "onnx_type"]
 
 _RELU6 = (0.0, 6.0)
 _ACTIVATION_BOUNDS: dict[int, tuple[float, float | None]] = {
@@ -270,6 +270,10 @@ class OpContext:
         """Something the user should know about how this file was read."""
         if text not in self.state.notes:
             self.state.notes.append(text)
+
+
+Lowering = Callable[[OpContext], None]
+"""Reads one operator."""
 
 
 def onnx_type(dtype: str) -> onnx_ir.DataType:

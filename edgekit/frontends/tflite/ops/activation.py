@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
-from edgekit.frontends.tflite.lowering import OpContext
-
-Lowering = Callable[[OpContext], None]
+from edgekit.frontends.tflite.lowering import Lowering, OpContext
 
 _RELU, _RELU_N1_TO_1, _RELU6 = 1, 2, 3
 

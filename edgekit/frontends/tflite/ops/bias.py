@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir
+from numpy.typing import NDArray
 
 from edgekit.errors import ModelFileError
 from edgekit.frontends.tflite.lowering import QUANTIZED_TYPES, OpContext
@@ -44,13 +45,11 @@ def bias(op: OpContext, position: int, *, data: int, weights: int) -> onnx_ir.Va
     return op.op("DequantizeLinear", value, factor, axis=0 if per_axis else None)
 
 
-def _scale(
-    op: OpContext, data: int, weights: int
-) -> np.ndarray[tuple[int], np.dtype[np.float32]] | None:
+def _scale(op: OpContext, data: int, weights: int) -> NDArray[np.float32] | None:
     x, w = _quantization(op, data), _quantization(op, weights)
     if x is None or w is None:
         return None
-    scale: np.ndarray[tuple[int], np.dtype[np.float32]] = (x.scale * w.scale).astype(np.float32)
+    scale: NDArray[np.float32] = (x.scale * w.scale).astype(np.float32)
     return scale
 
 

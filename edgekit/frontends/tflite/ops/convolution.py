@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import onnx_ir
 
 from edgekit.errors import ModelFileError
-from edgekit.frontends.tflite.lowering import CannotRead, OpContext
+from edgekit.frontends.tflite.lowering import CannotRead, Lowering, OpContext
 from edgekit.frontends.tflite.model import Shape
 from edgekit.frontends.tflite.ops.bias import bias
 from edgekit.frontends.tflite.ops.window import SAME, Window
-
-Lowering = Callable[[OpContext], None]
 
 
 def sizes_of(op: OpContext, position: int, rank: int) -> tuple[int, ...]:
@@ -34,8 +32,10 @@ def _conv_2d(op: OpContext) -> None:
         (options.dilationHFactor, options.dilationWFactor),
         options.padding,
     )
-    group = (_channels(op) or channels) // channels
-    y = _convolve(op, (0, 3, 1, 2), window, group)
+    given = _channels(op) or channels
+    if given % channels:
+        raise ModelFileError(f"CONV_2D {op.operator.index} takes {channels} of {given} channels.")
+    y = _convolve(op, (0, 3, 1, 2), window, given // channels)
     op.emit(y, options.fusedActivationFunction)
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 
 from edgekit.errors import ModelFileError
-from edgekit.frontends.tflite.lowering import OpContext
+from edgekit.frontends.tflite.lowering import Lowering, OpContext
 from edgekit.frontends.tflite.ops.convolution import sizes_of, transposed
 from edgekit.frontends.tflite.ops.detection_postprocess import detection_postprocess
 from edgekit.frontends.tflite.ops.window import SAME, VALID, Window
-
-Lowering = Callable[[OpContext], None]
 
 _C_PADDING = {1: SAME, 2: VALID}
 """`TfLitePadding` counts from 1, the schema's `Padding` from 0."""

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import onnx_ir
 
 from edgekit.errors import ModelFileError
-from edgekit.frontends.tflite.lowering import CannotRead, OpContext
+from edgekit.frontends.tflite.lowering import CannotRead, Lowering, OpContext
 from edgekit.frontends.tflite.ops.bias import bias
-
-Lowering = Callable[[OpContext], None]
 
 
 def _fully_connected(op: OpContext) -> None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx_ir
 
-from edgekit.frontends.tflite.lowering import CannotRead, OpContext
-
-Lowering = Callable[[OpContext], None]
+from edgekit.frontends.tflite.lowering import CannotRead, Lowering, OpContext
 
 
 def _suppression(op: OpContext) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import onnx_ir
 
-from edgekit.frontends.tflite.lowering import CannotRead, OpContext
-
-Lowering = Callable[[OpContext], None]
+from edgekit.frontends.tflite.lowering import CannotRead, Lowering, OpContext
 
 
 def _compare(kind: str, op: OpContext) -> None:

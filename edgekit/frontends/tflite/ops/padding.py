@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx_ir
 
 from edgekit.errors import ModelFileError
-from edgekit.frontends.tflite.lowering import OpContext
-
-Lowering = Callable[[OpContext], None]
+from edgekit.frontends.tflite.lowering import Lowering, OpContext
 
 _REFLECT = 0
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import onnx_ir
 
-from edgekit.frontends.tflite.lowering import OpContext
+from edgekit.frontends.tflite.lowering import Lowering, OpContext
 from edgekit.frontends.tflite.ops.window import Window
-
-Lowering = Callable[[OpContext], None]
 
 
 def _pool(kind: str, op: OpContext) -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from edgekit.frontends.tflite.lowering import QUANTIZED_TYPES, CannotRead, OpContext
-
-Lowering = Callable[[OpContext], None]
+from edgekit.frontends.tflite.lowering import QUANTIZED_TYPES, CannotRead, Lowering, OpContext
 
 
 def _quantize(op: OpContext) -> None:

@@ -7,7 +7,6 @@ carries them over to its next invocation unless `reset_all_variables` is called.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +16,7 @@ from numpy.typing import NDArray
 
 from edgekit.errors import ModelFileError
 from edgekit.frontends.tflite.builder import Operand
-from edgekit.frontends.tflite.lowering import CannotRead, OpContext
-
-Lowering = Callable[[OpContext], None]
+from edgekit.frontends.tflite.lowering import CannotRead, Lowering, OpContext
 
 _TANH = 4
 _ACTIVATIONS = {1: "Relu", _TANH: "Tanh"}

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import onnx_ir
 
-from edgekit.frontends.tflite.lowering import OpContext
-
-Lowering = Callable[[OpContext], None]
+from edgekit.frontends.tflite.lowering import Lowering, OpContext
 
 
 def _reduce(kind: str, op: OpContext) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir
 
 from edgekit.errors import ModelFileError
-from edgekit.frontends.tflite.lowering import CannotRead, OpContext
-
-Lowering = Callable[[OpContext], None]
+from edgekit.frontends.tflite.lowering import CannotRead, Lowering, OpContext
 
 _LAST = np.iinfo(np.int64).max
 _FIRST = np.iinfo(np.int64).min + 1

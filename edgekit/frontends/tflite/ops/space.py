@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import onnx_ir
 
 from edgekit.errors import ModelFileError
-from edgekit.frontends.tflite.lowering import CannotRead, OpContext
-
-Lowering = Callable[[OpContext], None]
+from edgekit.frontends.tflite.lowering import CannotRead, Lowering, OpContext
 
 
 def _depth_and_space(kind: str, options: str, op: OpContext) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from edgekit.frontends.tflite.lowering import OpContext
+from edgekit.frontends.tflite.lowering import Lowering
 from edgekit.frontends.tflite.ops import (
     activation,
     convolution,
@@ -23,7 +21,7 @@ from edgekit.frontends.tflite.ops import (
     space,
 )
 
-BUILTIN_OPS: dict[str, Callable[[OpContext], None]] = {
+BUILTIN_OPS: dict[str, Lowering] = {
     **activation.OPS,
     **convolution.OPS,
     **dense.OPS,
