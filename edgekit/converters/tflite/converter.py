@@ -11,6 +11,7 @@ import onnx_ir
 
 from edgekit.converters.base import Converter, EmitOptions, Emitted, artifact_stem
 from edgekit.converters.fp16 import FP16_NOTE
+from edgekit.converters.tflite.einsum import write_out_einsums
 from edgekit.converters.tflite.fuse import fuse_activations
 from edgekit.converters.tflite.graph import Graph, Tensor
 from edgekit.converters.tflite.half import store_half
@@ -78,6 +79,7 @@ class Lowered:
 
 def prepare(graph: onnx_ir.Model) -> None:
     """Bring a working copy of a canonical graph to the form that lowerings expect, in place."""
+    write_out_einsums(graph)
     channels_last(graph)
     SinkTransposes()(graph)
     fuse_activations(graph)
@@ -102,9 +104,17 @@ def lower_graph(model: Model) -> Lowered:
             ctx.lower(node, function)
         except CannotLower as e:
             reasons.append(Reason(node.name or "", node.op_type, e.reason, e.hint))
-            for index in range(len(node.outputs)):
-                ctx.output(node, index)
+            _stand_in(ctx, node)
     for value in working.graph.outputs:
         ctx.graph.outputs.append((value.name or "", ctx.tensor(value)))
     tidy(ctx.graph)
     return Lowered(ctx.graph, tuple(reasons), float_nodes)
+
+
+def _stand_in(ctx: Lowering, node: onnx_ir.Node) -> None:
+    """Give a node that was not lowered some outputs, so that those behind it can be looked at."""
+    for index, value in enumerate(node.outputs):
+        try:
+            ctx.output(node, index)
+        except CannotLower:
+            ctx.bind(value, Tensor(value.name or "unknown", "float32", ()))

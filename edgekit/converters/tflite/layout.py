@@ -148,7 +148,11 @@ def _wrap_axis(node: onnx_ir.Node) -> None:
 def _wrap(node: onnx_ir.Node, to_last: tuple[int, ...]) -> None:
     """Put transposes around a node and its twin of the channels-last domain in between."""
     source, result = node.inputs[0], node.outputs[0]
-    if source is None or rank(source) != len(to_last) or rank(result) != len(to_last):
+    if source is None or rank(source) != len(to_last):
+        return
+    if result.shape is None and node.op_type.endswith("Normalization"):
+        result.type, result.shape = source.type, source.shape
+    if rank(result) != len(to_last):
         return
     outside = add_node(node, "Transpose", [source], {"perm": list(to_last)})
     outside.type, outside.shape = source.type, _permuted(source.shape, to_last)

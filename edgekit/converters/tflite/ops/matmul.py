@@ -120,4 +120,16 @@ def _product_shape(a: Tensor, b: Tensor) -> Shape:
     return (*broadcast(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
 
 
-LOWERINGS: dict[str, Lower] = {"Gemm": lower_gemm, "MatMul": lower_matmul}
+def lower_einsum(ctx: Lowering, node: onnx_ir.Node) -> None:
+    """What `write_out_einsums` has left."""
+    raise CannotLower(
+        "an equation with an ellipsis, a repeated letter, or several dynamic sizes",
+        "write it as MatMul, or fix the input shapes",
+    )
+
+
+LOWERINGS: dict[str, Lower] = {
+    "Einsum": lower_einsum,
+    "Gemm": lower_gemm,
+    "MatMul": lower_matmul,
+}

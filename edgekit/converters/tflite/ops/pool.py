@@ -35,6 +35,8 @@ def lower_max_pool(ctx: Lowering, node: onnx_ir.Node) -> None:
     if len(node.outputs) > 1 and (node.outputs[1].uses() or node.outputs[1].is_graph_output()):
         raise CannotLower("the indices of the maxima are used", "remove the Indices output")
     x, windows = _windows(ctx, node)
+    if _subsample(ctx, node, x, windows):
+        return
     padding = padding_of(windows)
     if padding is None:
         lowest = float(np.finfo(np.float32).min)
@@ -50,6 +52,8 @@ def lower_average_pool(ctx: Lowering, node: onnx_ir.Node) -> None:
     """
     require_channels_last(node)
     x, windows = _windows(ctx, node)
+    if _subsample(ctx, node, x, windows):
+        return
     out = ctx.output(node)
     padding = padding_of(windows)
     counted = bool(int_attribute(node, "count_include_pad", 0))
@@ -78,6 +82,18 @@ def _windows(ctx: Lowering, node: onnx_ir.Node) -> tuple[Tensor, list[Window]]:
     if ceil and any(window.size is None and window.stride > 1 for window in windows):
         raise CannotLower("ceil_mode with a dynamic size", "fix the input shapes")
     return x, windows
+
+
+def _subsample(ctx: Lowering, node: onnx_ir.Node, x: Tensor, windows: list[Window]) -> bool:
+    """Windows of one element only skip some: a STRIDED_SLICE, which every delegate takes."""
+    if any(window.kernel > 1 or not window.is_valid() for window in windows):
+        return False
+    zeros = ctx.constant(np.zeros(4, np.int32), "begin")
+    steps = np.array([1, windows[0].stride, windows[1].stride, 1], np.int32)
+    options = schema.StridedSliceOptionsT(beginMask=15, endMask=15)
+    operands = [x, zeros, zeros, ctx.constant(steps, "steps")]
+    ctx.add("STRIDED_SLICE", operands, ctx.output(node), options)
+    return True
 
 
 def _options(windows: list[Window], padding: str) -> schema.Pool2DOptionsT:
