@@ -23,6 +23,9 @@ from edgekit.passes.canonicalize.rewrite import (
 
 _HOSTS = frozenset({"Conv", "Gemm", "MatMul", "Add", "Sub", "Mul", "Div", "MaxPool", "AveragePool"})
 
+_MOVES = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})
+"""Operators that commute with any activation."""
+
 _CLIPS = {(0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1", (0.0, float("inf")): "RELU"}
 
 
@@ -33,14 +36,27 @@ def fuse_activations(model: onnx_ir.Model) -> None:
             continue
         name = _activation(node)
         value = node.inputs[0]
-        host = value.producer() if value is not None else None
-        if name is None or value is None or host is None or not _can_host(host, value):
+        source = _before_moves(value)
+        host = source.producer() if source is not None else None
+        if name is None or value is None or source is None or host is None:
+            continue
+        if not _can_host(host, source):
             continue
         host.meta[ACTIVATION] = name
         value.name, name_of_result = f"{value.name}/linear", node.outputs[0].name
         replace(node.outputs[0], value)
         if not value.is_graph_output():
             value.name = name_of_result
+
+
+def _before_moves(value: onnx_ir.Value | None) -> onnx_ir.Value | None:
+    """The value that an activation's operand is a permutation or another shape of."""
+    while value is not None and only_reader(value):
+        maker = value.producer()
+        if maker is None or not is_op(maker, *_MOVES):
+            break
+        value = maker.inputs[0]
+    return value
 
 
 def _activation(node: onnx_ir.Node) -> str | None:

@@ -128,7 +128,7 @@ class Values:
                 self._retype_input(value, encoding)
             else:
                 self.encodings[value] = encoding.signed()
-                value.dtype = onnx_ir.DataType.INT8
+                value.type = _int_type("int8")
 
     def _retype_input(self, value: onnx_ir.Value, encoding: Encoding) -> None:
         readers = [usage for usage in value.uses() if usage.node.op_type == DEQUANTIZE]
@@ -142,10 +142,7 @@ class Values:
         if source is None or encoding is None:
             return
         node.replace_input_with(0, source)
-        if self.encodings[source].same_as(encoding) and not node.outputs[0].is_graph_output():
-            node.outputs[0].replace_all_uses_with(source)
-            self.graph.remove(node, safe=True)
-            del self.encodings[node.outputs[0]]
+        self._merge(node, source)
 
     def source(self, value: onnx_ir.Value | None) -> onnx_ir.Value | None:
         """The integers of which a value is the dequantization; None if it is anything else."""
@@ -292,7 +289,7 @@ class Values:
         out = node.outputs[0]
         if not self.encodings[out].same_as(self.encodings[value]):
             return
-        if out.is_graph_output() and value.is_graph_output():
+        if out.is_graph_output() and (value.is_graph_output() or value.is_graph_input()):
             return
         self._replace_output(out, value)
         out.replace_all_uses_with(value)
