@@ -145,6 +145,14 @@ def test_names_are_those_of_the_signature(tmp_path):
     assert [s.name for s in signature.outputs] == ["features"]
 
 
+def test_an_output_listed_twice_has_both_its_names(tmp_path):
+    tiny, x, y = image_model()
+    tiny.output(y)
+    tiny.signature({"picture": x}, {"first": y, "second": y})
+    signature = read_bytes(tiny.pack(), tmp_path).signature
+    assert [s.name for s in signature.outputs] == ["first", "second"]
+
+
 def test_names_are_those_of_the_tensors_without_a_signature(tmp_path):
     model = read_bytes(image_model()[0].pack(), tmp_path)
     assert [s.name for s in model.signature.inputs] == ["serving_default_picture:0"]

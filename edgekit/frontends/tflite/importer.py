@@ -61,13 +61,16 @@ class _Import:
         self._input_names = self._names(subgraph.inputs, given_inputs, "input")
         self._output_names = self._names(subgraph.outputs, given_outputs, "output")
 
-    def _names(self, indices: Sequence[int], given: Mapping[int, str], role: str) -> list[str]:
+    def _names(
+        self, indices: Sequence[int], given: Mapping[int, tuple[str, ...]], role: str
+    ) -> list[str]:
         """The names of inputs or outputs, claimed before any inner value can take them."""
-        tensors = [self._subgraph.tensors[i] for i in indices]
-        return [
-            self._builder.reserve(given.get(t.index) or t.name or f"{role}_{position}")
-            for position, t in enumerate(tensors)
-        ]
+        left = {index: list(names) for index, names in given.items()}
+        chosen = []
+        for position, index in enumerate(indices):
+            own = left[index].pop(0) if left.get(index) else self._subgraph.tensors[index].name
+            chosen.append(self._builder.reserve(own or f"{role}_{position}"))
+        return chosen
 
     def run(self) -> Imported:
         inputs = self._inputs()

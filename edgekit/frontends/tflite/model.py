@@ -108,14 +108,14 @@ class SignatureNames:
     Attributes:
         key: of the signature, such as `serving_default`.
         subgraph: index of the subgraph it describes.
-        inputs: tensor index → name.
-        outputs: tensor index → name.
+        inputs: tensor index → its names, of which there may be several.
+        outputs: the same of outputs.
     """
 
     key: str
     subgraph: int
-    inputs: Mapping[int, str]
-    outputs: Mapping[int, str]
+    inputs: Mapping[int, tuple[str, ...]]
+    outputs: Mapping[int, tuple[str, ...]]
 
 
 @dataclass(frozen=True, eq=False)

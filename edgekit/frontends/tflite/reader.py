@@ -193,9 +193,15 @@ def _signature(table: Table, subgraphs: int) -> SignatureNames:
     index = int(table.scalar(4, "I"))
     if index >= subgraphs:
         raise ModelFileError(f"a signature refers to subgraph {index}, which does not exist.")
-    inputs = {int(t.scalar(1, "I")): t.text(0) for t in table.tables(0)}
-    outputs = {int(t.scalar(1, "I")): t.text(0) for t in table.tables(1)}
-    return SignatureNames(table.text(2), index, inputs, outputs)
+    return SignatureNames(table.text(2), index, _given_names(table, 0), _given_names(table, 1))
+
+
+def _given_names(table: Table, slot: int) -> dict[int, tuple[str, ...]]:
+    names: dict[int, tuple[str, ...]] = {}
+    for entry in table.tables(slot):
+        index = int(entry.scalar(1, "I"))
+        names[index] = (*names.get(index, ()), entry.text(0))
+    return names
 
 
 def _quantization(table: Table | None, sizes: tuple[int, ...], where: str) -> Quantization | None:

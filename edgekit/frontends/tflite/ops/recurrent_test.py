@@ -185,3 +185,13 @@ def test_8_bit_recurrent_weights_are_dequantized():
     np.testing.assert_array_equal(
         run_imported(tiny.pack(), feeds)[0], run_imported(reference.pack(), feeds)[0]
     )
+
+
+def test_lstm_step_of_the_full_kernel():
+    tiny = TinyModel()
+    x = tiny.input((BATCH, FEATURES))
+    y = tiny.tensor((BATCH, UNITS))
+    operands = [x, *gate_weights(tiny, 1), -1, -1, *states(tiny, 2)]
+    tiny.op("LSTM", operands, [y], {"fusedActivationFunction": TANH}, options_kind="LSTMOptions")
+    tiny.output(y)
+    assert_same(tiny.pack(), [values((BATCH, FEATURES), 99)])
