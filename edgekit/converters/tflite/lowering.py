@@ -130,7 +130,7 @@ class Lowering:
         if out is None and tuple(shape) == tensor.shape:
             return tensor
         if sum(size is None for size in shape) > 1:
-            raise CannotLower("a reshape to more than one dynamic size")
+            raise CannotLower("a reshape to more than one dynamic size", "fix the input shapes")
         sizes = np.array([-1 if s is None else s for s in shape], np.int32)
         options = schema.ReshapeOptionsT(newShape=sizes)
         target = out if out is not None else self.like(tensor, shape, hint)

@@ -8,7 +8,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgekit.converters.tflite.graph import Tensor
 from edgekit.converters.tflite.lowering import CannotLower, Lower, Lowering, int_attribute
-from edgekit.converters.tflite.ops._build import positive_axis, static_size
+from edgekit.converters.tflite.ops._build import absent, positive_axis, static_size
 from edgekit.converters.tflite.ops._fold import around, folded, like_folded, too_many_axes
 from edgekit.converters.tflite.ops.shape import forward
 
@@ -38,9 +38,12 @@ def lower_concat(ctx: Lowering, node: onnx_ir.Node) -> None:
 def lower_split(ctx: Lowering, node: onnx_ir.Node) -> None:
     """Split into equal or unequal parts."""
     x = ctx.input(node, 0)
-    outputs = [ctx.output(node, index) for index in range(len(node.outputs))]
     axis = positive_axis(int_attribute(node, "axis", 0), x.rank)
-    sizes = [static_size(out, axis) for out in outputs]
+    if len(node.outputs) == 1:
+        forward(ctx, node)
+        return
+    outputs = [ctx.output(node, index) for index in range(len(node.outputs))]
+    sizes = _sizes(ctx, node, outputs, axis)
     if min(sizes) < 0:
         raise CannotLower(f"Split of {x.shape[axis]} elements into {len(sizes)} parts")
     if x.dtype == "bool" or too_many_axes("SPLIT", x):
@@ -54,6 +57,13 @@ def lower_split(ctx: Lowering, node: onnx_ir.Node) -> None:
     lengths = ctx.constant(np.array(sizes, np.int32), "sizes")
     options = schema.SplitVOptionsT(numSplits=count)
     ctx.add("SPLIT_V", [x, lengths, axis_tensor], outputs, options)
+
+
+def _sizes(ctx: Lowering, node: onnx_ir.Node, outputs: list[Tensor], axis: int) -> list[int]:
+    given = None if absent(node, 1) else ctx.input(node, 1).data
+    if given is not None:
+        return [int(size) for size in given]
+    return [static_size(out, axis) for out in outputs]
 
 
 def _split_by_slices(

@@ -109,11 +109,37 @@ def _gathered(ctx: Lowering, x: Tensor, pads: NDArray[np.int32], mode: str, out:
     """Borders that repeat inner elements: one GATHER per padded axis."""
     axes = [axis for axis in range(x.rank) if pads[axis].any()]
     for position, axis in enumerate(axes):
+        if mode == "edge" and x.shape[axis] is None and (pads[axis] >= 0).all():
+            shape = (*x.shape[:axis], None, *x.shape[axis + 1 :])
+            target = out if position == len(axes) - 1 else ctx.like(x, shape, mode)
+            x = _repeat_edges(ctx, x, axis, pads[axis], target)
+            continue
         indices = _source_indices(static_size(x, axis), pads[axis], mode)
         shape = (*x.shape[:axis], indices.size, *x.shape[axis + 1 :])
         target = out if position == len(axes) - 1 else ctx.like(x, shape, mode)
         inputs = [x, ctx.constant(indices, "indices")]
         x = ctx.add("GATHER", inputs, target, schema.GatherOptionsT(axis=axis))
+
+
+def _repeat_edges(
+    ctx: Lowering, x: Tensor, axis: int, pad: NDArray[np.int32], out: Tensor
+) -> Tensor:
+    """The first and the last slice along a dynamic axis, repeated around it."""
+    parts = [x]
+    for side, count in enumerate(int(width) for width in pad):
+        begin, end = np.zeros(x.rank, np.int32), np.zeros(x.rank, np.int32)
+        begin[axis], end[axis] = (-1, 0) if side else (0, 1)
+        whole = (1 << x.rank) - 1 - (1 << axis)
+        options = schema.StridedSliceOptionsT(
+            beginMask=whole, endMask=whole | ((1 << axis) if side else 0)
+        )
+        vectors = (begin, end, np.ones(x.rank, np.int32))
+        inputs = [x, *(ctx.constant(vector, "edge") for vector in vectors)]
+        shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+        if count:
+            edge = ctx.add("STRIDED_SLICE", inputs, ctx.like(x, shape, "edge"), options)
+            parts = [*parts, *[edge] * count] if side else [*[edge] * count, *parts]
+    return ctx.add("CONCATENATION", parts, out, schema.ConcatenationOptionsT(axis=axis))
 
 
 def _source_indices(size: int, pad: NDArray[np.int32], mode: str) -> NDArray[np.int32]:

@@ -63,6 +63,12 @@ def test_some_axes(mode):
     assert ops == expected.get(mode, ["GATHER", "GATHER"])
 
 
+@pytest.mark.parametrize("pads", [[1, 0, 0, 2], [2, 1, 1, 1], [0, 0, 3, 0]])
+def test_edges_of_a_dynamic_axis(pads):
+    operands = {"a": filled((3, 4)), "p": np.array(pads, np.int64)}
+    assert_node_same("Pad", operands, constants=["p"], mode="edge", dynamic=["a"])
+
+
 @pytest.mark.parametrize("value", [None, 2.5])
 def test_seven_axes(value):
     pads = [0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1, 0]
