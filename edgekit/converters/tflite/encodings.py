@@ -103,7 +103,7 @@ def encoding_of(node: onnx_ir.Node) -> Encoding | None:
         Quantization(
             scale.astype(np.float32).reshape(-1),
             np.broadcast_to(points, scale.shape).astype(np.int64).reshape(-1),
-            axis + rank if axis < 0 else axis,
+            axis % rank if rank and scale.size > 1 else 0,
         ),
     )
 

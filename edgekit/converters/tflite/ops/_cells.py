@@ -42,8 +42,6 @@ def unroll(ctx: Lowering, layer: Recurrence, direction: Direction) -> Results:
         hidden.reverse()
     sequence = _stack(ctx, layer, hidden) if layer.keeps_sequence else None
     last = hidden[0] if direction.backward else hidden[-1]
-    if last is None:
-        raise ValueError("a recurrent node has no steps")
     return Results(sequence, last, state.cell)
 
 

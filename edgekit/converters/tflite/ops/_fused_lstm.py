@@ -66,7 +66,9 @@ def fused_lstm(ctx: Lowering, layer: Recurrence, direction: Direction) -> Result
     if layer.keeps_sequence:
         sequence = _slice(ctx, layer, out, 1, layer.steps)
         sequence = _reverse(ctx, layer, sequence) if direction.backward else sequence
-    last = ctx.reshape(_slice(ctx, layer, out, layer.steps, 1), layer.state_shape, "last")
+    last = None
+    if layer.keeps_hidden:
+        last = ctx.reshape(_slice(ctx, layer, out, layer.steps, 1), layer.state_shape, "last")
     return Results(sequence, last, None)
 
 

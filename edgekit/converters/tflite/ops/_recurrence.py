@@ -67,6 +67,7 @@ class Recurrence:
         coupled: LSTM: whether the forget gate is one minus the input gate.
         linear_before_reset: GRU: whether the reset gate comes after the recurrent product.
         keeps_sequence: whether the hidden states of all steps are read.
+        keeps_hidden: whether the last hidden state is read.
         keeps_cell: whether the last cell state is read.
         directions: one, or forward and backward.
     """
@@ -81,6 +82,7 @@ class Recurrence:
     coupled: bool
     linear_before_reset: bool
     keeps_sequence: bool
+    keeps_hidden: bool
     keeps_cell: bool
     directions: list[Direction] = field(default_factory=list)
 
@@ -96,12 +98,12 @@ class Results:
 
     Attributes:
         sequence: hidden states of all steps, time and batch as in the input; None if not asked.
-        hidden: the last hidden state, (batch, units).
+        hidden: the last hidden state, (batch, units); None if not asked.
         cell: the last cell state; None if not asked, or if there is none.
     """
 
     sequence: Tensor | None
-    hidden: Tensor
+    hidden: Tensor | None
     cell: Tensor | None
 
 

@@ -82,6 +82,7 @@ def _read(ctx: Lowering, node: onnx_ir.Node) -> Recurrence:
         coupled=bool(int_attribute(node, "input_forget", 0)),
         linear_before_reset=bool(int_attribute(node, "linear_before_reset", 0)),
         keeps_sequence=_is_read(node, 0),
+        keeps_hidden=_is_read(node, 1),
         keeps_cell=_is_read(node, 2),
     )
     activations = activations_of(node, len(backwards))
@@ -177,7 +178,7 @@ def _write(ctx: Lowering, node: onnx_ir.Node, layer: Recurrence, results: list[R
     if layer.keeps_sequence:
         parts = [result.sequence for result in results]
         _join(ctx, parts, 2 if layout else 1, ctx.output(node, 0))
-    if _is_read(node, 1):
+    if layer.keeps_hidden:
         _join(ctx, [result.hidden for result in results], layout, ctx.output(node, 1))
     if layer.keeps_cell:
         _join(ctx, [result.cell for result in results], layout, ctx.output(node, 2))
