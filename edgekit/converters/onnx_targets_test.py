@@ -239,6 +239,51 @@ def test_openvino_tells_which_node_it_cannot_take():
         assert words in reason.reason
 
 
+MISREAD = {
+    "layout=1": (
+        "g (float[2,5,3] x, float[1,16,3] w, float[1,16,4] r) => (float[2,5,1,4] y)"
+        "{ y = LSTM <hidden_size=4, layout=1> (x, w, r) }"
+    ),
+    "antialias": (
+        "g (float[1,1,8,8] x, int64[4] sizes) => (float[1,1,4,4] y)"
+        '{ y = Resize <antialias=1, mode="linear"> (x, , , sizes) }'
+    ),
+    "padding value": ("g (float[4] x, float v, int64[2] p) => (float[6] y) { y = Pad (x, p, v) }"),
+    "fractional": (
+        "g (float[1,1,4,4] x, float[4] s) => (float[1,1,2,2] y)"
+        '{ y = Resize <coordinate_transformation_mode="align_corners", mode="linear"> (x, , s) }'
+    ),
+}
+
+
+@pytest.mark.parametrize("words", MISREAD)
+def test_openvino_is_not_given_what_it_would_misread(words, tmp_path):
+    constants = {
+        "sizes": np.array([1, 1, 4, 4], np.int64),
+        "p": np.array([1, 1], np.int64),
+        "s": np.array([1, 1, 0.6, 0.6], np.float32),
+    }
+    text = MISREAD[words]
+    head = text.partition("=>")[0]
+    used = {k: v for k, v in constants.items() if f"] {k})" in head or f"] {k}," in head}
+    model = as_model(text, used)
+    assert [words in r.reason for r in OpenVINOConverter().explain(model)] == [True]
+    with pytest.raises(UnsupportedError, match=words):
+        emit("openvino", model, tmp_path)
+
+
+@pytest.mark.parametrize("target", CONVERTERS)
+def test_inputs_that_nothing_reads_and_outputs_that_are_inputs_stay(target, tmp_path):
+    text = """g (float[N,3] a, int64[2] idle, float[N,3] b) => (float[N,3] y, float[N,3] same)
+    { y = Sub (b, a) same = Identity (a) }"""
+    a, b = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
+    feeds = {"a": a, "b": b, "idle": np.zeros(2, np.int64)}
+    got, signature = run(target, emit(target, as_model(text), tmp_path), feeds)
+    assert [s.name for s in signature.inputs] == ["a", "idle", "b"]
+    np.testing.assert_array_equal(got["y"], b - a)
+    np.testing.assert_array_equal(got["same"], a)
+
+
 SATURATION = """
 import sys
 from pathlib import Path

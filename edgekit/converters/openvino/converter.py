@@ -10,14 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnx_ir
 
 from edgekit.converters.base import Converter, EmitOptions, Emitted, artifact_stem
 from edgekit.converters.fp16 import FP16_NOTE, store_fp16
 from edgekit.converters.onnx_file import SINGLE_FILE_LIMIT, constant_bytes, write_onnx
+from edgekit.converters.openvino.support import misread
 from edgekit.converters.quantized import quantized_nodes
 from edgekit.errors import Reason, UnsupportedError
 from edgekit.ir import Model
+from edgekit.ir.model import shape_of
 from edgekit.packages import import_openvino
 from edgekit.vocabulary import Precision, Target
 
@@ -46,12 +49,14 @@ class OpenVINOConverter(Converter):
     def _explain(self, model: Model) -> Sequence[Reason]:
         try:
             with _read(model):
-                return ()
+                return tuple(misread(model.graph))
         except UnsupportedError as e:
-            return e.reasons
+            return (*e.reasons, *misread(model.graph))
 
     def _emit(self, model: Model, folder: Path, options: EmitOptions) -> Emitted:
         openvino = import_openvino("the openvino converter")
+        if wrong := tuple(misread(model.graph)):
+            raise self.refuse(model, wrong)
         path = folder / f"{artifact_stem(model, options)}.xml"
         notes: tuple[str, ...] = ()
         found: tuple[Reason, ...] = ()
@@ -59,8 +64,8 @@ class OpenVINOConverter(Converter):
             half = store_fp16(model.ir)
             model = replace(model, ir=half.model)
             notes = (FP16_NOTE, *map(str, half.float_nodes))
-        with _read(model) as graph:
-            _name_ports(model, graph)
+        with _read(model) as read:
+            graph = _with_ports(model, read)
             # OpenVINO's own compression would round biases too, and shift every output.
             openvino.save_model(graph, str(path), compress_to_fp16=False)
             if options.precision is Precision.INT8:
@@ -126,18 +131,39 @@ def _last_line(message: str) -> str:
 _LONGEST = 300
 
 
-def _name_ports(model: Model, graph: Any) -> None:
-    """Give inputs and outputs the names of the source, and nothing but those."""
-    inputs = [v for v in model.graph.inputs if v.name not in model.graph.initializers]
-    for value, port in zip(inputs, graph.inputs, strict=True):
-        port.get_tensor().set_names({value.name})
-        port.get_node().set_friendly_name(value.name)
-    for value, port in zip(model.graph.outputs, graph.outputs, strict=True):
-        tensor = port.get_tensor()
-        # An output that is an input, or two outputs in one, share a tensor and its names.
-        shared = tensor.get_names() & {v.name for v in (*inputs, *model.graph.outputs)}
-        tensor.set_names(shared | {value.name})
-        port.get_node().set_friendly_name(value.name)
+def _with_ports(model: Model, graph: Any) -> Any:
+    """The graph with the source's inputs and outputs, under their names and nothing but those.
+
+    OpenVINO drops inputs that nothing reads; here they come back.
+    """
+    openvino = import_openvino()
+    parameters = {node.get_friendly_name(): node for node in graph.get_parameters()}
+    ordered = [
+        parameters.get(value.name) or _parameter(value)
+        for value in model.graph.inputs
+        if value.name not in model.graph.initializers
+    ]
+    whole = openvino.Model(graph.get_results(), graph.get_sinks(), ordered, model.name)
+    names = {spec.name for spec in (*model.signature.inputs, *model.signature.outputs)}
+    for specs, ports in (
+        (model.signature.inputs, whole.inputs),
+        (model.signature.outputs, whole.outputs),
+    ):
+        for spec, port in zip(specs, ports, strict=True):
+            tensor = port.get_tensor()
+            # An output that is an input, or two outputs in one, share a tensor and its names.
+            tensor.set_names((tensor.get_names() & names) | {spec.name})
+            port.get_node().set_friendly_name(spec.name)
+    return whole
+
+
+def _parameter(value: onnx_ir.Value) -> Any:
+    """An input that nothing reads."""
+    from openvino import opset13
+
+    dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
+    sizes = [d if isinstance(d, int) else -1 for d in shape_of(value)]
+    return opset13.parameter(sizes, dtype)
 
 
 def _int8_evidence(model: Model, graph: Any) -> tuple[tuple[Reason, ...], tuple[str, ...]]:
