@@ -103,6 +103,10 @@ def _ungrouped(node: onnx_ir.Node) -> str:
     return "it has groups" if int_attribute(node, "group", 1) != 1 else ""
 
 
+def _plain_elu(node: onnx_ir.Node) -> str:
+    return "" if float_attribute(node, "alpha", 1.0) == 1.0 else "alpha is not 1"
+
+
 def _euclidean(node: onnx_ir.Node) -> str:
     return "" if int_attribute(node, "p", 2) == 2 else "its norm is not the Euclidean one"
 
@@ -133,7 +137,8 @@ KERNELS: dict[str, Kernel] = {
     ),
     "MatMul": Kernel(weight=Weight(axis=-1, bias=None, optional=True)),
     # Element by element; the kernels rescale, most of them through a table.
-    **dict.fromkeys(["Abs", "Add", "Div", "Elu", "Exp", "Gelu", "HardSwish", "LeakyRelu"], _FREE),
+    **dict.fromkeys(["Abs", "Add", "Exp", "Gelu", "HardSwish", "LeakyRelu"], _FREE),
+    "Elu": Kernel(check=_plain_elu),
     **dict.fromkeys(["Log", "Mul", "PRelu", "Relu", "Sqrt", "Sub", "Tanh"], _FREE),
     "Clip": Kernel(Sides.FOLLOW, unquantized=(1, 2), rescales=_clips_like_a_kernel),
     "Neg": Kernel(Sides.FOLLOW),
@@ -170,6 +175,7 @@ KERNELS: dict[str, Kernel] = {
 """ONNX operator type → what the int8 kernel of its lowering demands."""
 
 WHY_NOT: dict[str, str] = {
+    "Div": "LiteRT's int8 division saturates where a quotient is much below the output's step",
     **dict.fromkeys(["LSTM", "GRU", "RNN"], "recurrent operators run in float here"),
 }
 """Why an operator has no entry, where there is more to say than that."""

@@ -25,7 +25,6 @@ _DIRECT = {
     "Floor": "FLOOR",
     "Log": "LOG",
     "Mul": "MUL",
-    "Neg": "NEG",
     "Round": "ROUND",
     "Sign": "SIGN",
     "Sin": "SIN",
@@ -40,6 +39,15 @@ def lower_direct(ctx: Lowering, node: onnx_ir.Node) -> None:
     builtin = _DIRECT[node.op_type]
     inputs = [ctx.input(node, index) for index in range(len(node.inputs))]
     compute(ctx, builtin, inputs, ctx.output(node), options_of(builtin))
+
+
+def lower_neg(ctx: Lowering, node: onnx_ir.Node) -> None:
+    """Neg; quantized, it is 0 - x, since the int8 NEG wraps where it should saturate."""
+    x, out = ctx.input(node, 0), ctx.output(node)
+    if x.quantization is None:
+        compute(ctx, "NEG", [x], out, options_of("NEG"))
+    else:
+        emit(ctx, "SUB", [scalar_like(ctx, x, 0, "zero"), x], out)
 
 
 def lower_variadic(ctx: Lowering, node: onnx_ir.Node) -> None:
@@ -106,13 +114,14 @@ LOWERINGS: dict[str, Lower] = {
     **dict.fromkeys(_DIRECT, lower_direct),
     **dict.fromkeys(_FOLDED, lower_variadic),
     "Mod": lower_mod,
+    "Neg": lower_neg,
     "Pow": lower_pow,
     "Reciprocal": lower_reciprocal,
 }
 """ONNX operator type → its lowering."""
 
 INT8_READY: frozenset[str] = frozenset(
-    {"Abs", "Add", "Exp", "Log", "Max", "Min", "Mul", "Sqrt", "Sub"}
+    {"Abs", "Add", "Exp", "Log", "Max", "Min", "Mul", "Neg", "Sqrt", "Sub"}
 )
 """Operators whose lowering is right for int8 tensors too.
 

@@ -94,6 +94,7 @@ FREE = {
     "Log": (POSITIVE, WIDE, {}),
     "LogSoftmax": ({"a": stored((2, 3, 4))}, LOG, {"axis": 1}),
     "Mul": (PAIR, encoding(0.4, 3), {}),
+    "Neg": (X, IN, {}),
     "PRelu": ({"a": stored((2, 3, 4)), "b": stored(4, 1)}, encoding(0.5, 3), {}),
     "ReduceMean": ({**X, **AXES}, WIDE, {}),
     "ReduceSum": ({**X, **AXES}, WIDE, {}),
@@ -164,6 +165,14 @@ def test_kernels_that_keep_values(op):
             continue
         step = IN.scale[0] if op == "Clip" else 0
         np.testing.assert_allclose(got[name], values, rtol=0, atol=step / 2 + 1e-6)
+
+
+def test_smallest_of_int8():
+    x = np.array([[-128, 127, 0, 10, -128]], np.int8)
+    operands = {"a": x, "k": ints(4)}
+    got, expected = run_int8("TopK", operands, ["a"], IN, outputs=2, largest=0)
+    np.testing.assert_allclose(got["y"], expected["y"], rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(got["y1"], expected["y1"])
 
 
 @pytest.mark.parametrize("op", sorted(OTHER))

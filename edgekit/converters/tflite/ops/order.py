@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir
 from ai_edge_litert import schema_py_generated as schema
 
-from edgekit.converters.tflite.graph import Tensor
+from edgekit.converters.tflite.graph import Quantization, Tensor
 from edgekit.converters.tflite.lowering import (
     CannotLower,
     Lower,
@@ -105,9 +105,12 @@ def lower_top_k(ctx: Lowering, node: onnx_ir.Node) -> None:
 
 
 def _mirror(ctx: Lowering, x: Tensor) -> Tensor:
-    """Reverse the order of values: -x, or -1 - x for integers, which cannot overflow."""
+    """Reverse the order of values: -x, or -1 - x for stored integers, which cannot overflow."""
     if x.quantization is not None:
-        raise CannotLower("the smallest of a quantized tensor", "keep this node in float")
+        points = -1 - x.quantization.zero_point
+        mirrored = Quantization(x.quantization.scale, points, x.quantization.axis)
+        out = ctx.temporary(x.dtype, x.shape, "mirror", mirrored)
+        return emit(ctx, "SUB", [scalar_like(ctx, x, 0, "zero"), x], out)
     if x.dtype == "float32":
         return emit(ctx, "NEG", [x])
     return emit(ctx, "SUB", [scalar_like(ctx, x, -1, "mirror"), x])
