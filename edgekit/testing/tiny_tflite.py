@@ -43,6 +43,7 @@ class TinyModel:
         self._inputs: list[int] = []
         self._outputs: list[int] = []
         self._signatures: list[Any] = []
+        self._metadata: list[Any] = []
 
     def tensor(
         self,
@@ -145,6 +146,15 @@ class TinyModel:
         made.inputs, made.outputs = self._tensor_maps(inputs), self._tensor_maps(outputs)
         self._signatures.append(made)
 
+    def metadata(self, name: str, content: bytes) -> None:
+        """A named entry beside the graph."""
+        made = self._schema.MetadataT()
+        made.name, made.buffer = name, len(self._buffers)
+        buffer = self._schema.BufferT()
+        buffer.data = np.frombuffer(content, np.uint8)
+        self._buffers.append(buffer)
+        self._metadata.append(made)
+
     def pack(self) -> bytes:
         """The file."""
         import flatbuffers
@@ -153,6 +163,7 @@ class TinyModel:
         model.version = 3
         model.subgraphs, model.buffers = [g._graph() for g in self._subgraphs], self._buffers
         model.operatorCodes, model.signatureDefs = self._codes, self._signatures
+        model.metadata = self._metadata
         builder = flatbuffers.Builder(1024)
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())

@@ -9,6 +9,7 @@ from pathlib import Path
 from edgekit.errors import ModelFileError
 from edgekit.frontends.base import Frontend, LoadOptions
 from edgekit.frontends.tflite.importer import import_subgraph
+from edgekit.frontends.tflite.metadata import preprocessing_of
 from edgekit.frontends.tflite.reader import IDENTIFIER, read_model
 from edgekit.ir import Model, Source
 from edgekit.vocabulary import Layout
@@ -44,7 +45,8 @@ class TFLiteFrontend(Frontend):
             raise ModelFileError(f"{path.name}: {e.message}", hint=e.hint) from e
 
     def _model(self, path: Path, data: bytes) -> Model:
-        imported = import_subgraph(read_model(data), path.stem)
+        contents = read_model(data)
+        imported = import_subgraph(contents, path.stem)
         source = Source(
             name=path.stem,
             path=path.name,
@@ -54,4 +56,6 @@ class TFLiteFrontend(Frontend):
             notes=imported.notes,
         )
         layouts = dict.fromkeys(imported.images, Layout.NHWC)
-        return Model(imported.graph, layouts=layouts, source=source)
+        model = Model(imported.graph, layouts=layouts, source=source)
+        model.preprocessing = preprocessing_of(contents.metadata, model.signature.inputs)
+        return model
