@@ -94,12 +94,14 @@ def build(folder: Path) -> None:
     import tf_keras
 
     from edgekit.errors import EdgeKitError
+    from edgekit.frontends.keras_code import check_config
     from edgekit.frontends.tf_export import export_keras
 
     keras.utils.set_random_seed(7)
     failures: dict[str, str] = {}
     for name, model in {**_sequential(keras), **_functional(keras), **_legacy(tf_keras)}.items():
         try:
+            check_config(model.to_json(), name)
             _write(folder, name, model, export_keras(model, name))
         except EdgeKitError as e:
             failures[name] = str(e)
@@ -211,6 +213,24 @@ def test_graph_computes_what_keras_computes(built, name):
         expected = data[f"out_{i}"]
         assert result.shape == expected.shape
         np.testing.assert_allclose(result, expected, atol=1e-5 * max(1, np.ptp(expected)))
+
+
+@pytest.mark.parametrize("name", [*RECURRENT, *(f"legacy_{name}" for name in RECURRENT)])
+def test_recurrent_layers_have_no_loop(built, name):
+    operators = {node.op_type for node in read_graph(built / f"{name}.onnx").graph}
+    assert operators & {"LSTM", "GRU", "RNN"}
+    assert not operators & {"Loop", "Scan", "If", "Shape"}
+
+
+def test_names_order_and_batch(built):
+    graph = read_graph(built / "two_by_two.onnx").graph
+    assert [v.name for v in graph.inputs] == ["left", "right"]
+    assert [v.name for v in graph.outputs] == ["first", "second"]
+    assert [str(v.shape[0]) for v in (*graph.inputs, *graph.outputs)] == ["batch"] * 4
+    spare = read_graph(built / "spare_input.onnx").graph
+    assert [v.name for v in spare.inputs] == ["left", "unread"]
+    same = read_graph(built / "shared_output_name.onnx").graph
+    assert len({v.name for v in same.outputs}) == 2
 
 
 if __name__ == "__main__":
