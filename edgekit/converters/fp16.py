@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir
 from numpy.typing import NDArray
 
+from edgekit.converters.constants import drop_unused_constants
 from edgekit.errors import Reason
 
 FLOAT = onnx_ir.DataType.FLOAT
@@ -50,9 +51,6 @@ SENSITIVE: dict[str, str] = {
     "GroupNormalization": "the variance overflows or vanishes in float16",
     "BatchNormalization": "the variance overflows or vanishes in float16",
     "LogSoftmax": "exponentials and their sum lose precision in float16",
-    "LSTM": "rounding of the state adds up over the steps",
-    "GRU": "rounding of the state adds up over the steps",
-    "RNN": "rounding of the state adds up over the steps",
     "Range": "a sequence of integers above 2048 is not exact in float16",
     "QuantizeLinear": "its scale is kept exact",
     "DequantizeLinear": "its scale is kept exact",
@@ -152,7 +150,7 @@ class _Rewriter:
         for index, output in enumerate(self._graph.outputs):
             if output.dtype == FLOAT16 and output.producer() is not None:
                 self._restore(index, output)
-        self._drop_unused()
+        drop_unused_constants(self._graph)
 
     def _feed(
         self, node: onnx_ir.Node, index: int, value: onnx_ir.Value, wanted: onnx_ir.DataType
@@ -194,13 +192,6 @@ class _Rewriter:
         cast = _cast(output, FLOAT, name, output.shape)
         self._graph.append(cast)
         self._graph.outputs[index] = cast.outputs[0]
-
-    def _drop_unused(self) -> None:
-        outputs = set(self._graph.outputs)
-        inputs = set(self._graph.inputs)
-        for name, value in list(self._graph.initializers.items()):
-            if not value.uses() and value not in outputs and value not in inputs:
-                del self._graph.initializers[name]
 
 
 def _kept(graph: onnx_ir.Graph, named: frozenset[str]) -> Iterator[tuple[onnx_ir.Node, Reason]]:

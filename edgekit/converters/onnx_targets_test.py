@@ -94,8 +94,6 @@ def test_real_models_stay_near_the_float_graph(real, target, precision, tmp_path
 @pytest.mark.parametrize("target", CONVERTERS)
 def test_float16_halves_the_weights(real, target, tmp_path):
     model, _, _ = real
-    if target == "tensorrt" and model.name == "dtln_1":
-        pytest.skip("its weights belong to LSTM, which stays in float32")
     weights = [
         f for p in LIMITS for f in [max(emit(target, model, tmp_path, p).files, key=_weight)]
     ]
@@ -375,6 +373,48 @@ def test_tensorrt_spells_out_foreign_pairs_in_float_artifacts(tmp_path):
     got, _ = run("tensorrt", emitted, feeds)
     np.testing.assert_allclose(got["y"], expected["y"], rtol=1e-5, atol=1e-5)
     assert np.abs(got["q"].astype(int) - expected["q"]).max() <= 1
+
+
+@pytest.mark.parametrize("states", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_tensorrt_gets_no_loop_of_one_step(states, bias, tmp_path):
+    rng = np.random.default_rng(4)
+    text = f"""
+    g (float[1,N,3] x, float[1,16,3] w, float[1,16,4] r, float[1,32] b, float[1,N,4] h,
+       float[1,N,4] c) => (float[1,1,N,4] y, float[1,N,4] hn, float[1,N,4] cn)
+    {{
+      y, hn, cn = LSTM <hidden_size=4>
+        (x, w, r, {"b" if bias else ""}, , {"h" if states else ""}, {"c" if states else ""})
+    }}"""
+    weights = {
+        "w": rng.normal(size=(1, 16, 3)).astype(np.float32),
+        "r": rng.normal(size=(1, 16, 4)).astype(np.float32),
+        "b": rng.normal(size=(1, 32)).astype(np.float32),
+    }
+    model = as_model(text, weights)
+    feeds = {
+        "x": rng.normal(size=(1, 5, 3)).astype(np.float32),
+        "h": rng.normal(size=(1, 5, 4)).astype(np.float32),
+        "c": rng.normal(size=(1, 5, 4)).astype(np.float32),
+    }
+    with Oracle(model.ir) as oracle:
+        expected = oracle.run(feeds)
+    emitted = emit("tensorrt", model, tmp_path)
+    proto = onnx.load(emitted.path)
+    onnx.checker.check_model(proto, full_check=True)
+    assert "LSTM" not in {node.op_type for node in proto.graph.node}
+    assert not {"w", "r", "b"} & {tensor.name for tensor in proto.graph.initializer}
+    got, _ = run("tensorrt", emitted, feeds)
+    for name, value in expected.items():
+        np.testing.assert_allclose(got[name], value, rtol=1e-5, atol=1e-6)
+
+
+@needs_rtx
+def test_rtx_builds_a_streaming_lstm(tmp_path):
+    ir = onnx_ir.load(shared("models/dtln_1.onnx"))
+    model = canonicalize(Model(ir, source=Source("dtln_1")))
+    emitted = TensorRTConverter(rtx=True).emit(model, tmp_path, EmitOptions())
+    assert tmp_path / "dtln_1.fp32.rtx.engine" in emitted.files
 
 
 @needs_rtx

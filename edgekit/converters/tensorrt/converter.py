@@ -21,6 +21,7 @@ from edgekit.converters.tensorrt.build import (
     parse_with_rtx,
 )
 from edgekit.converters.tensorrt.lint import lint
+from edgekit.converters.tensorrt.one_step_lstm import spell_out_single_steps
 from edgekit.converters.tensorrt.recipe import BuildRecipe, profiles_of
 from edgekit.converters.tensorrt.spell_out import spell_out
 from edgekit.converters.tensorrt.support import unsupported
@@ -92,6 +93,7 @@ class TensorRTConverter(Converter):
     @staticmethod
     def _typed(model: Model, precision: Precision) -> tuple[onnx_ir.Model, tuple[Reason, ...]]:
         graph = model.ir.clone()
+        spell_out_single_steps(graph)
         if precision is not Precision.INT8:
             spell_out(graph)
         if precision is not Precision.FP16:

@@ -19,6 +19,7 @@ import numpy as np
 import onnx_ir
 from numpy.typing import NDArray
 
+from edgekit.converters.constants import drop_unused_constants
 from edgekit.errors import EdgeKitError
 
 _FLOAT = onnx_ir.DataType.FLOAT
@@ -53,9 +54,7 @@ def spell_out(model: onnx_ir.Model) -> None:
             _quantize(graph, node, linear)
         elif linear is not None and node.op_type == "DequantizeLinear":
             _dequantize(graph, node, linear)
-    for name, value in list(graph.initializers.items()):
-        if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
-            del graph.initializers[name]
+    drop_unused_constants(graph)
 
 
 def _linear(node: onnx_ir.Node) -> _Linear | None:
