@@ -21,7 +21,21 @@ def stripped_proto(model: onnx_ir.Model) -> onnx.ModelProto:
     Protobuf stops at 2 GB, and the tools only want to know the shape of a weight anyway.
     """
     with _without_big_constants(model):
-        return onnx_ir.serde.serialize_model(model)
+        proto = onnx_ir.serde.serialize_model(model)
+    _declare_scalars(model, proto)
+    return proto
+
+
+def _declare_scalars(model: onnx_ir.Model, proto: onnx.ModelProto) -> None:
+    """Say of scalars that their shape is known: `serialize_model` leaves an empty shape out."""
+    scalars = {
+        value.name
+        for value in (*model.graph.inputs, *model.graph.initializers.values())
+        if value.shape is not None and len(value.shape) == 0
+    }
+    for info in (*proto.graph.input, *proto.graph.value_info):
+        if info.name in scalars and info.type.HasField("tensor_type"):
+            info.type.tensor_type.shape.SetInParent()
 
 
 @contextmanager

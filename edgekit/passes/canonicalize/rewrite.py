@@ -226,11 +226,25 @@ def replace(old: onnx_ir.Value, new: onnx_ir.Value) -> None:
             new = add_node(node, "Identity", [new], like=old)
         name, old.name = old.name, fresh_name(graph, old.name or "v")
         new.name = name
-        new.type, new.shape = old.type or new.type, old.shape or new.shape
+        _complete(new, old.type, old.shape, prefer=True)
     else:
-        new.type, new.shape = new.type or old.type, new.shape or old.shape
+        _complete(new, old.type, old.shape, prefer=False)
     old.replace_all_uses_with(new, replace_graph_outputs=True)
     sweep(node)
+
+
+def _complete(
+    value: onnx_ir.Value,
+    dtype: onnx_ir.TypeProtocol | None,
+    shape: onnx_ir.Shape | None,
+    *,
+    prefer: bool,
+) -> None:
+    """Fill in what is not known of a value; with `prefer`, overwrite what is. A scalar's is ()."""
+    if dtype is not None and (prefer or value.type is None):
+        value.type = dtype
+    if shape is not None and (prefer or value.shape is None):
+        value.shape = shape
 
 
 def sweep(node: onnx_ir.Node) -> None:
