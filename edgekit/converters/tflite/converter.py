@@ -46,7 +46,7 @@ class TFLiteConverter(Converter):
         return lower_graph(model).reasons
 
     def _emit(self, model: Model, folder: Path, options: EmitOptions) -> Emitted:
-        from edgekit.converters.tflite.writer import serialize
+        from edgekit.converters.tflite.writer import write
 
         lowered = lower_graph(model)
         if lowered.reasons:
@@ -58,7 +58,7 @@ class TFLiteConverter(Converter):
         path = folder / f"{artifact_stem(model, options)}.tflite"
         description = f"{model.name} ({options.precision}), written by edgekit"
         metadata = metadata_of(model, lowered.graph, options)
-        path.write_bytes(serialize(lowered.graph, description=description, metadata=metadata))
+        write(lowered.graph, path, description=description, metadata=metadata)
         return Emitted(path, (path,), lowered.float_nodes, notes)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import flatbuffers
@@ -19,11 +20,18 @@ _ALIGNMENT = 16
 _LAST_DEPRECATED_CODE = 127
 
 
+_LIMIT = 1 << 30
+"""Bytes of constants above which they are put behind the flatbuffer, which ends at 2 GB."""
+
+
 class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
-    """A buffer whose bytes start at a multiple of 16, as the schema's `force_align` asks."""
+    """A buffer whose bytes start at a multiple of 16, as the schema's `force_align` asks.
+
+    With an `offset` its bytes are outside of the flatbuffer.
+    """
 
     def Pack(self, builder: Any) -> Any:
-        payload = self.data
+        payload = None if self.offset else self.data
         vector = None
         if payload is not None:
             builder.StartVector(1, len(payload), _ALIGNMENT)
@@ -33,6 +41,9 @@ class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
         schema.BufferStart(builder)
         if vector is not None:
             schema.BufferAddData(builder, vector)
+        if self.offset:
+            schema.BufferAddOffset(builder, self.offset)
+            schema.BufferAddSize(builder, len(self.data))
         return schema.BufferEnd(builder)
 
 
@@ -150,7 +161,69 @@ def serialize(graph: Graph, *, description: str, metadata: Mapping[str, bytes]) 
         description: the model's free text.
         metadata: named binary entries.
     """
+    return b"".join(_chunks(graph, description, metadata, _LIMIT))
+
+
+def write(
+    graph: Graph,
+    path: Path,
+    *,
+    description: str,
+    metadata: Mapping[str, bytes],
+    limit: int = _LIMIT,
+) -> None:
+    """Write the graph to a file, which may be larger than 2 GB.
+
+    Args:
+        graph: what to write.
+        path: the file.
+        description: the model's free text.
+        metadata: named binary entries.
+        limit: bytes of constants above which they are put behind the flatbuffer.
+    """
+    with path.open("wb") as file:
+        for chunk in _chunks(graph, description, metadata, limit):
+            file.write(chunk)
+
+
+def _chunks(
+    graph: Graph, description: str, metadata: Mapping[str, bytes], limit: int
+) -> Iterator[bytes]:
+    """The parts of a file, in order."""
     writer = _Writer(graph)
+    model = _model(writer, graph, description, metadata)
+    outside = [buffer for buffer in writer.buffers if buffer.data] if _size(writer) > limit else []
+    if not outside:
+        yield _packed(model)
+        return
+    # Offsets have a fixed width: a first pass with any value finds out where they begin.
+    for buffer in outside:
+        buffer.offset = _ALIGNMENT
+    position = _aligned(len(_packed(model)))
+    for buffer in outside:
+        buffer.offset = position
+        position = _aligned(position + len(buffer.data))
+    head = _packed(model)
+    yield head + bytes(_aligned(len(head)) - len(head))
+    for buffer in outside:
+        yield buffer.data + bytes(_aligned(len(buffer.data)) - len(buffer.data))
+
+
+def _size(writer: _Writer) -> int:
+    return sum(len(buffer.data) for buffer in writer.buffers if buffer.data)
+
+
+def _aligned(position: int) -> int:
+    return -(-position // _ALIGNMENT) * _ALIGNMENT
+
+
+def _packed(model: Any) -> bytes:
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _model(writer: _Writer, graph: Graph, description: str, metadata: Mapping[str, bytes]) -> Any:
     subgraph = schema.SubGraphT()
     subgraph.name = "main"
     subgraph.inputs = np.array([writer.tensor(t) for _, t in graph.inputs], np.int32)
@@ -165,6 +238,4 @@ def serialize(graph: Graph, *, description: str, metadata: Mapping[str, bytes]) 
     model.buffers = writer.buffers
     subgraph.tensors = writer.tensors
     model.subgraphs = [subgraph]
-    builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    return model
