@@ -6,6 +6,8 @@ from pathlib import Path
 
 import onnx_ir
 
+from edgekit.packages import version_of
+
 IR_VERSION = 10
 """Version of the ONNX file format, the lowest that opset 21 goes with.
 
@@ -26,15 +28,37 @@ def write_onnx(model: onnx_ir.Model, path: Path) -> tuple[Path, ...]:
     Returns:
         All files written, the ONNX file first.
     """
-    copy = model.clone()
-    copy.ir_version = min(copy.ir_version or IR_VERSION, IR_VERSION)
-    copy.producer_name = "edgekit"
+    copy = portable(model)
     if constant_bytes(model) <= SINGLE_FILE_LIMIT:
         onnx_ir.save(copy, path)
         return (path,)
     data = path.with_name(path.name + ".data")
     onnx_ir.save(copy, path, external_data=data.name)
     return (path, data)
+
+
+def portable(model: onnx_ir.Model) -> onnx_ir.Model:
+    """A copy that older readers take, without what exporters write down about the exporting.
+
+    PyTorch's exporter keeps the stack trace of each node: longer than the node, and full of the
+    names of someone's folders.
+    """
+    copy = model.clone()
+    copy.ir_version = min(copy.ir_version or IR_VERSION, IR_VERSION)
+    copy.producer_name, copy.producer_version = "edgekit", version_of("edgekit")
+    copy.doc_string = None
+    copy.metadata_props.clear()
+    for graph in copy.graphs():
+        graph.doc_string = None
+        graph.metadata_props.clear()
+        for node in graph:
+            node.doc_string = None
+            node.metadata_props.clear()
+            for value in node.outputs:
+                value.metadata_props.clear()
+        for value in (*graph.inputs, *graph.initializers.values()):
+            value.metadata_props.clear()
+    return copy
 
 
 def constant_bytes(model: onnx_ir.Model) -> int:

@@ -151,6 +151,19 @@ def test_onnx_files_are_of_the_version_that_older_runtimes_read(tmp_path):
     assert proto.producer_name == "edgekit"
 
 
+@pytest.mark.parametrize("target", CONVERTERS)
+def test_what_an_exporter_wrote_down_stays_at_home(target, tmp_path):
+    model = as_model(EDGES)
+    model.ir.metadata_props["note"] = model.ir.doc_string = "/home/someone/secret.py"
+    for node in model.graph:
+        node.metadata_props["stack_trace"] = node.doc_string = "/home/someone/secret.py"
+        node.outputs[0].metadata_props["origin"] = "/home/someone/secret.py"
+    for path in emit(target, model, tmp_path).files:
+        assert b"someone" not in path.read_bytes()
+    assert all(node.metadata_props and node.doc_string for node in model.graph)
+    assert model.ir.metadata_props
+
+
 def test_big_models_get_a_second_file(tmp_path, monkeypatch):
     for module in ("edgekit.converters.onnx_file", "edgekit.converters.openvino.converter"):
         monkeypatch.setattr(sys.modules[module], "SINGLE_FILE_LIMIT", 1000)

@@ -15,7 +15,7 @@ import onnx_ir
 
 from edgekit.converters.base import Converter, EmitOptions, Emitted, artifact_stem
 from edgekit.converters.fp16 import FP16_NOTE, store_fp16
-from edgekit.converters.onnx_file import SINGLE_FILE_LIMIT, constant_bytes, write_onnx
+from edgekit.converters.onnx_file import SINGLE_FILE_LIMIT, constant_bytes, portable, write_onnx
 from edgekit.converters.openvino.support import misread
 from edgekit.converters.quantized import quantized_nodes
 from edgekit.errors import Reason, UnsupportedError
@@ -80,7 +80,7 @@ def _read(model: Model) -> Iterator[Any]:
     core = import_openvino("the openvino converter").Core()
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
         if constant_bytes(model.ir) <= SINGLE_FILE_LIMIT:
-            source: str | bytes = onnx_ir.to_proto(model.ir).SerializeToString()
+            source: str | bytes = onnx_ir.to_proto(portable(model.ir)).SerializeToString()
         else:
             source = str(write_onnx(model.ir, Path(scratch) / "model.onnx")[0])
         try:
