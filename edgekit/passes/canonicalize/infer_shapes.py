@@ -8,6 +8,7 @@ import onnx_ir
 
 from edgekit.passes.base import DEFAULT_DOMAINS, InPlacePass, PassResult
 from edgekit.passes.canonicalize.protos import stripped_proto
+from edgekit.passes.canonicalize.relate_sizes import relate_sizes
 from edgekit.passes.canonicalize.rewrite import dims
 
 Dims = tuple[int | str | None, ...]
@@ -40,9 +41,12 @@ class InferShapes(InPlacePass):
         for value, (dtype, old) in zip(values, before, strict=True):
             new_type, new = inferred.get(value.name or "", (None, None))
             value.type = new_type or dtype
-            known = _keep(old, symbols) if value not in declared else old
-            sizes = _merge(new, known, symbols, declared=value in declared)
+            sizes = _merge(new, _keep(old, symbols), symbols, declared=False)
             value.shape = None if sizes is None else onnx_ir.Shape(sizes)
+        relate_sizes(model, symbols)
+        for value, sizes in declared.items():
+            merged = _merge(dims(value), sizes, symbols, declared=True)
+            value.shape = None if merged is None else onnx_ir.Shape(merged)
         changed = any(
             (value.type, dims(value)) != state for value, state in zip(values, before, strict=True)
         )

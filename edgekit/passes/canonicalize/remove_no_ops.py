@@ -18,6 +18,7 @@ from edgekit.passes.canonicalize.rewrite import (
     replace,
     same_dims,
 )
+from edgekit.passes.canonicalize.shape_values import shape_entries
 
 Kept = onnx_ir.Value | None
 
@@ -165,6 +166,15 @@ def _block(node: onnx_ir.Node) -> Kept:
     return node.inputs[0] if attribute(node, "blocksize") == 1 else None
 
 
+def _where(node: onnx_ir.Node) -> Kept:
+    """A choice between sizes that the symbolic sizes decide."""
+    choices = shape_entries(node.inputs[0])
+    if not choices or None in choices or len(set(choices)) != 1:
+        return None
+    chosen = node.inputs[1 if choices[0] else 2]
+    return chosen if same_dims(chosen, node.outputs[0]) else None
+
+
 _NO_OPS: dict[str, Callable[[onnx_ir.Node], Kept]] = {
     "Add": _neutral(0, both=True),
     "AveragePool": _pool,
@@ -200,6 +210,7 @@ _NO_OPS: dict[str, Callable[[onnx_ir.Node], Kept]] = {
     "Tile": _tile,
     "Transpose": _transpose,
     "Unsqueeze": _same_shape,
+    "Where": _where,
 }
 
 

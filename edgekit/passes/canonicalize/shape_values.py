@@ -126,6 +126,46 @@ def _combine(node: onnx_ir.Node, calculate: Callable[[int, int], int], a: Entry,
     return b if a == neutral and node.op_type in ("Mul", "Add") else None
 
 
+def _constant_of_shape(node: onnx_ir.Node, depth: int) -> tuple[Entry, ...] | None:
+    length = shape_entries(node.inputs[0], depth)
+    fill = node.attributes.get("value")
+    if length is None or len(length) != 1 or not isinstance(length[0], int) or fill is None:
+        return None
+    number = fill.as_tensor().numpy().reshape(-1)[0]
+    small = 0 <= length[0] <= _LONGEST and number.dtype.kind in "iu"
+    return (int(number),) * length[0] if small else None
+
+
+def _reshape(node: onnx_ir.Node, depth: int) -> tuple[Entry, ...] | None:
+    return shape_entries(node.inputs[0], depth) if rank(node.outputs[0]) == 1 else None
+
+
+def _equal(node: onnx_ir.Node, depth: int) -> tuple[Entry, ...] | None:
+    """Truth values as 1 and 0; a symbolic size is no negative number."""
+    left, right = (shape_entries(value, depth) for value in node.inputs)
+    if left is None or right is None or len(left) != len(right):
+        return None
+    return tuple(_same_entry(a, b) for a, b in zip(left, right, strict=True))
+
+
+def _same_entry(a: Entry, b: Entry) -> Entry:
+    if isinstance(a, int) and isinstance(b, int):
+        return int(a == b)
+    number, other = (a, b) if isinstance(a, int) else (b, a)
+    negative = isinstance(number, int) and number < 0 and isinstance(other, str)
+    return 0 if negative else None
+
+
+def _where(node: onnx_ir.Node, depth: int) -> tuple[Entry, ...] | None:
+    choices, yes, no = (shape_entries(value, depth) for value in node.inputs)
+    if choices is None or yes is None or no is None or not len(choices) == len(yes) == len(no):
+        return None
+    return tuple(
+        None if choice is None else (a if choice else b)
+        for choice, a, b in zip(choices, yes, no, strict=True)
+    )
+
+
 def _quotient(a: int, b: int) -> int:
     return int(np.trunc(a / b)) if abs(a) < 2**52 else a // b
 
@@ -139,6 +179,10 @@ _FOLLOW: dict[str, Callable[[onnx_ir.Node, int], Any]] = {
     "Gather": _gather,
     "Slice": _slice,
     "Concat": _concat,
+    "ConstantOfShape": _constant_of_shape,
+    "Equal": _equal,
+    "Reshape": _reshape,
+    "Where": _where,
     "Add": _arithmetic(operator.add),
     "Sub": _arithmetic(operator.sub),
     "Mul": _arithmetic(operator.mul),

@@ -40,7 +40,7 @@ class SimplifyShapes(NodePass):
 
     def rewrite(self, node: onnx_ir.Node) -> bool:
         """Simplify one view."""
-        sizes = _output_sizes(node)
+        sizes = view_sizes(node)
         source = _origin(node, sizes) if sizes is not None else None
         if sizes is None or source is None:
             return False
@@ -76,8 +76,8 @@ def _origin(node: onnx_ir.Node, sizes: tuple[Entry, ...]) -> onnx_ir.Value | Non
         source = candidate
 
 
-def _output_sizes(node: onnx_ir.Node) -> tuple[Entry, ...] | None:
-    """What inference and the target together know about the shape of the output."""
+def view_sizes(node: onnx_ir.Node) -> tuple[Entry, ...] | None:
+    """What inference and the target together know about the shape of a view's output."""
     sizes = dims(node.outputs[0])
     source = dims(node.inputs[0])
     if sizes is not None and node.op_type == "Reshape":
