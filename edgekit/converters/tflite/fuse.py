@@ -8,9 +8,14 @@ after    y = Conv(x, w)                 with the activation in the node's `meta`
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import onnx_ir
 
 from edgekit.converters.tflite.lowering import ACTIVATION
+from edgekit.passes.base import DEFAULT_DOMAINS
+from edgekit.passes.canonicalize._layout_problem import NHWC_DOMAIN
 from edgekit.passes.canonicalize.rewrite import (
     constant,
     input_at,
@@ -26,50 +31,70 @@ _HOSTS = frozenset({"Conv", "Gemm", "MatMul", "Add", "Sub", "Mul", "Div", "MaxPo
 _MOVES = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})
 """Operators that commute with any activation."""
 
-_CLIPS = {(0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1", (0.0, float("inf")): "RELU"}
+_ACTIVATIONS = {(0.0, math.inf): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1"}
+"""Bounds → name in the schema's `ActivationFunctionType`."""
 
 
 def fuse_activations(model: onnx_ir.Model) -> None:
     """Fuse activations into their producers, in place."""
     for node in tuple(model.graph):
-        if not is_op(node, "Relu", "Clip"):
+        value = node.inputs[0] if node.inputs else None
+        if value is None or not is_op(node, "Relu", "Clip"):
             continue
-        name = _activation(node)
-        value = node.inputs[0]
-        source = _before_moves(value)
-        host = source.producer() if source is not None else None
-        if name is None or value is None or source is None or host is None:
+        host = value.producer()
+        bounds = _bounds(node)
+        if bounds is None or host is None or not _can_host(host, value):
             continue
-        if not _can_host(host, source):
+        name = _ACTIVATIONS.get(bounds)
+        if name is not None:
+            host.meta[ACTIVATION] = name
+        elif not _saturates(node.outputs[0], bounds):
             continue
-        host.meta[ACTIVATION] = name
-        value.name, name_of_result = f"{value.name}/linear", node.outputs[0].name
+        result = node.outputs[0].name
         replace(node.outputs[0], value)
         if not value.is_graph_output():
-            value.name = name_of_result
+            node.outputs[0].name, value.name = f"{result}/fused", result
 
 
-def _before_moves(value: onnx_ir.Value | None) -> onnx_ir.Value | None:
-    """The value that an activation's operand is a permutation or another shape of."""
-    while value is not None and only_reader(value):
-        maker = value.producer()
-        if maker is None or not is_op(maker, *_MOVES):
-            break
-        value = maker.inputs[0]
-    return value
-
-
-def _activation(node: onnx_ir.Node) -> str | None:
+def _bounds(node: onnx_ir.Node) -> tuple[float, float] | None:
+    """What an activation cuts its operand to."""
     if node.op_type == "Relu":
-        return "RELU"
-    low, high = scalar(input_at(node, 1)), scalar(input_at(node, 2))
-    if low is None:
-        return None
-    return _CLIPS.get((low, float("inf") if input_at(node, 2) is None or high is None else high))
+        return 0.0, math.inf
+    sides = []
+    for index, default in ((1, -math.inf), (2, math.inf)):
+        given = input_at(node, index)
+        side = default if given is None else scalar(given)
+        if side is None:
+            return None
+        sides.append(side)
+    return sides[0], sides[1]
+
+
+def _saturates(value: onnx_ir.Value, bounds: tuple[float, float]) -> bool:
+    """Whether quantization cuts to the same bounds by itself, so that nothing else has to."""
+    readers = [node for node, _ in value.uses()]
+    if not readers or value.is_graph_output():
+        return False
+    return all(is_op(node, "QuantizeLinear") and _within(node, bounds) for node in readers)
+
+
+def _within(node: onnx_ir.Node, bounds: tuple[float, float]) -> bool:
+    scale, zero = scalar(input_at(node, 1)), constant(input_at(node, 2))
+    if scale is None or zero is None or zero.size != 1:
+        return False
+    info, offset = np.iinfo(zero.dtype), int(zero.reshape(-1)[0])
+    slack = scale / 2
+    low, high = (int(info.min) - offset) * scale, (int(info.max) - offset) * scale
+    return low >= bounds[0] - slack and high <= bounds[1] + slack
 
 
 def _can_host(host: onnx_ir.Node, value: onnx_ir.Value) -> bool:
-    if host.op_type not in _HOSTS or not only_reader(value) or ACTIVATION in host.meta:
+    if (
+        host.op_type not in _HOSTS
+        or host.domain not in (*DEFAULT_DOMAINS, NHWC_DOMAIN)
+        or not only_reader(value)
+        or ACTIVATION in host.meta
+    ):
         return False
     if value.dtype not in (None, onnx_ir.DataType.FLOAT):
         return False
