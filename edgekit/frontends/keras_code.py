@@ -49,7 +49,6 @@ _TF_UNSAFE = frozenset(
         "profiler",
         "py_function",
         "queue",
-        "quantization_io",
         "raw_ops",
         "saved_model",
         "summary",
@@ -61,7 +60,6 @@ _TF_UNSAFE = frozenset(
         "version",
         "xla",
         "__internal__",
-        "__operators__io",
         "print",
     )
 )

@@ -11,6 +11,7 @@ from onnx_ir.passes.common import InlinePass
 
 from edgekit.errors import EdgeKitError, ModelFileError
 from edgekit.frontends.base import Frontend, LoadOptions
+from edgekit.frontends.contrib import spell_out
 from edgekit.frontends.external_data import (
     IN_MEMORY_LIMIT,
     check_tensor,
@@ -71,6 +72,7 @@ def read_graph(
     label = label or path.name
     proto = _parse(path, label)
     try:
+        spell_out(proto)
         _check(proto, path.parent, label)
         ir = onnx_ir.from_proto(proto)
         settle(ir, path.parent, in_memory_limit)

@@ -104,7 +104,7 @@ def test_functions_that_never_end_are_refused(tmp_path):
 
 REFUSED = {
     "custom domain": ("y = my.domain.Foo(x)", "my.domain.Foo 'y': custom operator"),
-    "contrib": ("y = com.microsoft.FusedConv(x, x)", "extension of ONNX Runtime"),
+    "contrib": ("y = com.microsoft.Attention(x, x)", "extension of ONNX Runtime"),
     "training": ("y = ai.onnx.preview.training.Adam(x)", "is for training"),
     "training mode": ("y = BatchNormalization<training_mode=1>(x,x,x,x,x)", "is for training"),
     "classical": ("y = ai.onnx.ml.Scaler(x)", "classical machine learning"),
