@@ -146,7 +146,8 @@ def _check(array: NDArray[Any], spec: TensorSpec) -> None:
 
 def refused(path: Path, runtime: str, error: object) -> InputError:
     """The error for a file that a runtime does not take, with the runtime's own first words."""
-    words = " ".join(str(error).split())
+    sentences = dict.fromkeys(" ".join(str(error).split()).split(". "))
+    words = ". ".join(sentences)
     cut = words if len(words) <= _WORDS else words[:_WORDS] + " …"
     return InputError(
         f"{runtime} refuses '{path.name}': {cut or type(error).__name__}",

@@ -30,8 +30,9 @@ _ONNX_HINT = "build a plan from it first, with build_plan or the command in buil
 class TensorRTSession(Session):
     """An engine with its execution context."""
 
-    def __init__(self, engine: Any, cuda: Cuda, module: Any, name: str) -> None:
+    def __init__(self, engine: Any, runtime: Any, cuda: Cuda, module: Any, name: str) -> None:
         self._engine = engine
+        self._runtime = runtime  # must outlive the engine
         self._context = engine.create_execution_context()
         self._cuda = cuda
         self._name = name
@@ -81,6 +82,7 @@ class TensorRTSession(Session):
         """Free the engine and what is on the GPU."""
         self._context = None
         self._engine = None
+        self._runtime = None
         self._cuda.close()
 
 
@@ -127,7 +129,7 @@ class TensorRTRuntime(Runtime):
         if engine is None:
             cuda.close()
             raise refused(path, package, "it was built by another version or for another GPU")
-        return TensorRTSession(engine, cuda, module, path.name)
+        return TensorRTSession(engine, runtime, cuda, module, path.name)
 
 
 _LOGGERS: dict[str, Any] = {}
