@@ -41,9 +41,10 @@ def fuse_activations(model: onnx_ir.Model) -> None:
         value = node.inputs[0] if node.inputs else None
         if value is None or not is_op(node, "Relu", "Clip"):
             continue
-        host = value.producer()
+        source = _before_moves(value)
+        host = source.producer()
         bounds = _bounds(node)
-        if bounds is None or host is None or not _can_host(host, value):
+        if bounds is None or host is None or not _can_host(host, source):
             continue
         name = _ACTIVATIONS.get(bounds)
         if name is not None:
@@ -54,6 +55,17 @@ def fuse_activations(model: onnx_ir.Model) -> None:
         replace(node.outputs[0], value)
         if not value.is_graph_output():
             node.outputs[0].name, value.name = f"{result}/fused", result
+
+
+def _before_moves(value: onnx_ir.Value) -> onnx_ir.Value:
+    """What a value is only a permutation, or another shape, of."""
+    maker = value.producer()
+    while maker is not None and is_op(maker, *_MOVES) and only_reader(value):
+        source = maker.inputs[0]
+        if source is None:
+            break
+        value, maker = source, source.producer()
+    return value
 
 
 def _bounds(node: onnx_ir.Node) -> tuple[float, float] | None:
