@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import zipfile
 import zlib
@@ -11,6 +12,8 @@ from pathlib import Path, PurePosixPath
 from edgekit.errors import ModelFileError
 
 _CHUNK = 1 << 20
+_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError)
+"""What reading a damaged member raises."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,29 @@ def read_member(path: Path, name: str, limit: int) -> bytes:
             content = f.read(limit + 1)
     except KeyError as e:
         raise ModelFileError(f"{path.name} has no member {name!r}.") from e
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as e:
+    except _DAMAGE as e:
         raise ModelFileError(f"member {name!r} of {path.name} is damaged: {e}.") from e
     if len(content) > limit:
         raise _refusal(path, f"member {name!r} is larger than {limit} bytes")
     return content
+
+
+def extract_member(path: Path, name: str, target: Path) -> None:
+    """Copy one member into a file.
+
+    Args:
+        path: an archive that passed `check_archive`.
+        name: the member.
+        target: the file to write.
+
+    Raises:
+        ModelFileError: if the member is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(name) as f, target.open("wb") as sink:
+            shutil.copyfileobj(f, sink, _CHUNK)
+    except _DAMAGE as e:
+        raise ModelFileError(f"member {name!r} of {path.name} is damaged: {e}.") from e
 
 
 def repack(path: Path, members: tuple[zipfile.ZipInfo, ...], target: Path) -> None:
@@ -109,9 +130,8 @@ def repack(path: Path, members: tuple[zipfile.ZipInfo, ...], target: Path) -> No
         ):
             for member in members:
                 with source.open(member) as reader, sink.open(member.filename, "w") as writer:
-                    while chunk := reader.read(_CHUNK):
-                        writer.write(chunk)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as e:
+                    shutil.copyfileobj(reader, writer, _CHUNK)
+    except _DAMAGE as e:
         raise ModelFileError(f"{path.name} is damaged: {e}.") from e
 
 

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 JOB = "job.json"
 RESULT = "result.json"
 _NOISE = "worker.log"
-_TIMEOUT = 1800.0
+_TIMEOUT = 900.0
 """Seconds a worker may take unless `EDGEKIT_READER_TIMEOUT` says otherwise."""
 
 _QUIET = {

@@ -23,20 +23,20 @@ class Kind:
     Attributes:
         frontend: who reads it.
         words: what messages call it.
-        suffix: the suffix it should have.
+        suffixes: those that it may have; the first is the usual one.
     """
 
     frontend: str
     words: str
-    suffix: str
+    suffixes: tuple[str, ...]
 
 
-_KERAS = Kind("keras", "a Keras archive", ".keras")
-_HDF5 = Kind("keras", "an HDF5 file", ".h5")
-_TFLITE = Kind("tflite", "a TFLite model", ".tflite")
-_EXPORT = Kind("torch", "a torch.export archive", ".pt2")
-_TORCH = Kind("torch", "a PyTorch pickle", ".pt")
-_SCRIPT = Kind("torch", "a TorchScript archive", ".pt")
+_KERAS = Kind("keras", "a Keras archive", (".keras",))
+_HDF5 = Kind("keras", "an HDF5 file", (".h5", ".hdf5"))
+_TFLITE = Kind("tflite", "a TFLite model", (".tflite",))
+_EXPORT = Kind("torch", "a torch.export archive", (".pt2",))
+_TORCH = Kind("torch", "a PyTorch pickle", (".pt", ".pth"))
+_SCRIPT = Kind("torch", "a TorchScript archive", (".pt", ".pth"))
 
 _SUFFIXES: Mapping[str, str] = {
     ".onnx": "onnx",
@@ -102,10 +102,10 @@ def detect(path: Path, frontend: str | None = None) -> str:
             f"{path.name} is named {suffix} but does not begin like one.",
             hint="it is damaged, truncated, or something else; export or copy it again",
         )
-    if kind is not None and kind.frontend != expected:
+    if kind is not None and suffix not in kind.suffixes:
         raise ModelFileError(
             f"{path.name} looks like {kind.words} but is named {suffix}.",
-            hint=f"rename it to {kind.suffix}, or say frontend='{kind.frontend}'",
+            hint=f"rename it to {kind.suffixes[0]}",
         )
     return expected
 
@@ -176,7 +176,7 @@ def _unknown(path: Path, suffix: str, kind: Kind | None) -> UnsupportedError:
     known = ", ".join(_SUFFIXES)
     named = f"has the suffix '{suffix}'" if suffix else "has no suffix"
     if kind is not None:
-        hint = f"it looks like {kind.words}: rename it to {kind.suffix}, or say " + (
+        hint = f"it looks like {kind.words}: rename it to {kind.suffixes[0]}, or say " + (
             f"frontend='{kind.frontend}'"
         )
     else:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekit.errors import EdgeKitError, UnsupportedError
 from edgekit.frontends.onnx import read_graph
 from edgekit.frontends.onnx_files import save
 from edgekit.ir import Oracle
@@ -93,7 +94,6 @@ def build(folder: Path) -> None:
     import keras
     import tf_keras
 
-    from edgekit.errors import EdgeKitError
     from edgekit.frontends.keras_code import check_config
     from edgekit.frontends.tf_export import export_keras
 
@@ -147,6 +147,7 @@ def _functional(keras):
     mask = k.Masking()(series)
     masked = keras.Model(series, k.LSTM(3)(mask))
     nested = keras.Sequential([keras.Input((8, 8, 3)), keras.Sequential([k.Conv2D(2, 3)])])
+    no_form = keras.Model(left, ops.erfinv(left * 0.1))
     same = k.Dense(2, name="same")
     twice = keras.Model([left, right], [same(left), same(right)])
     return {
@@ -158,6 +159,7 @@ def _functional(keras):
         "masked_lstm": masked,
         "nested": nested,
         "shared_output_name": twice,
+        "no_form": no_form,
     }
 
 
@@ -220,6 +222,12 @@ def test_recurrent_layers_have_no_loop(built, name):
     operators = {node.op_type for node in read_graph(built / f"{name}.onnx").graph}
     assert operators & {"LSTM", "GRU", "RNN"}
     assert not operators & {"Loop", "Scan", "If", "Shape"}
+
+
+def test_operator_without_an_onnx_form_is_named(built):
+    with pytest.raises(UnsupportedError) as error:
+        read_graph(built / "no_form.onnx")
+    assert [reason.op for reason in error.value.reasons] == ["Erfinv"]
 
 
 def test_names_order_and_batch(built):

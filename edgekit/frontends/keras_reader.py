@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import zipfile
 from collections.abc import Callable
 from importlib import import_module
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import MissingDependencyError, ModelFileError, UnsupportedError
+from edgekit.frontends.archive import extract_member
 from edgekit.frontends.hdf5 import check_contents, model_config
 from edgekit.frontends.keras_code import check_config
 
@@ -55,8 +55,7 @@ def _look_through(path: Path, label: str, archive: bool, allow_code: bool) -> No
         return
     for number, name in enumerate(_weight_files(path)):
         copy = Path(f"weights_{number}.h5")
-        with zipfile.ZipFile(path) as source, source.open(name) as reader, copy.open("wb") as f:
-            shutil.copyfileobj(reader, f)
+        extract_member(path, name, copy)
         check_contents(copy, f"{name} in {label}")
         copy.unlink()
 

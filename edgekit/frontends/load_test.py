@@ -53,6 +53,7 @@ def archive(folder, name, members):
         ("model.h5", TFLITE, "looks like a TFLite model but is named .h5"),
         ("model.onnx", HDF5, "looks like an HDF5 file but is named .onnx"),
         ("model.tflite", HDF5, "looks like an HDF5 file but is named .tflite"),
+        ("model.keras", HDF5, "looks like an HDF5 file but is named .keras"),
         ("model.keras", b"x" * 99, "does not begin like one"),
         ("model.h5", b"x" * 99, "does not begin like one"),
         ("model.tflite", b"x" * 99, "does not begin like one"),
