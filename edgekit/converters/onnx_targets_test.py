@@ -445,6 +445,27 @@ def test_rtx_proves_int8_layers_and_is_never_called_a_plan(tmp_path):
 
 
 @needs_rtx
+@pytest.mark.parametrize(
+    "between",
+    [
+        "MaxPool <kernel_shape=[2,2]> (xd)",
+        "Transpose <perm=[0,1,3,2]> (xd)",
+        "DepthToSpace <blocksize=2> (xd)",
+    ],
+)
+def test_rtx_carries_int8_through_what_only_moves_values(between, tmp_path):
+    deep = 4 if "Depth" in between else 1
+    plain = quantized()
+    text = QDQ.format(c=16).replace("Conv (xd", "Conv (xm").replace("wd =", f"xm = {between}\nwd =")
+    text = text.replace("[N,16,8,8] x", f"[N,{16 * deep},8,8] x")
+    text = text.replace("[N,16,6,6] y", "[N,16,A,B] y")
+    constants = {k: v.const_value.numpy() for k, v in plain.graph.initializers.items()}
+    model = as_model(text, constants)
+    emitted = TensorRTConverter(rtx=True).emit(model, tmp_path, EmitOptions(Precision.INT8))
+    assert emitted.notes[1].startswith("1 of 1 quantized nodes are INT8 layers")
+
+
+@needs_rtx
 def test_rtx_explains_what_the_parser_refuses():
     text = "g (float[4] x) => (float[4] y) { r = Relu(x) y = ReverseSequence <time_axis=5> (r, r) }"
     reasons = TensorRTConverter(rtx=True).explain(as_model(text.replace("<time_axis=5> ", "")))

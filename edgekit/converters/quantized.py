@@ -7,12 +7,23 @@ import onnx_ir
 COMPUTE = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators with two operands that integer kernels multiply."""
 
-_MOVERS = frozenset({"Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
-"""Operators that runtimes move a DequantizeLinear through."""
+_MOVERS = frozenset(
+    {
+        "DepthToSpace",
+        "Flatten",
+        "MaxPool",
+        "Reshape",
+        "SpaceToDepth",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
+"""Operators that only move or select values, which runtimes move a DequantizeLinear through."""
 
 
 def is_dequantized(value: onnx_ir.Value | None) -> bool:
-    """Whether a value comes from a DequantizeLinear, maybe through a change of its shape."""
+    """Whether a value comes from a DequantizeLinear, maybe through what only moves its values."""
     producer = None if value is None else value.producer()
     while producer is not None and producer.op_type in _MOVERS:
         source = producer.inputs[0]
