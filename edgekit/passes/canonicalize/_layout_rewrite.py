@@ -98,16 +98,17 @@ def _insert_behind(graph: onnx_ir.Graph, value: onnx_ir.Value, node: onnx_ir.Nod
 
 def _set_outputs(graph: onnx_ir.Graph, wanted: list[onnx_ir.Value]) -> None:
     """Let each output be the value wanted for it, under the name it had."""
-    previous = list(graph.outputs)
-    kept = {id(old) for old, new in zip(previous, wanted, strict=True) if old is new}
-    taken: set[int] = set()
-    for index, (old, new) in enumerate(zip(previous, wanted, strict=True)):
-        if old is new:
-            continue
-        name = old.name or "output"
+    changes = [
+        (index, old.name or "output", old, new)
+        for index, (old, new) in enumerate(zip(list(graph.outputs), wanted, strict=True))
+        if old is not new
+    ]
+    taken = {id(new) for old, new in zip(graph.outputs, wanted, strict=True) if old is new}
+    for _, name, old, _ in changes:
         old.name = fresh_name(graph, f"{name}/inner")
+    for index, name, _, new in changes:
         value = new
-        if new.producer() is None or id(new) in taken or id(new) in kept:
+        if new.producer() is None or id(new) in taken:
             value = onnx_ir.Value(name=name, shape=onnx_ir.Shape(dims_of(new)), type=new.type)
             graph.append(onnx_ir.node("Identity", [new], outputs=[value], name=name))
         taken.add(id(new))
