@@ -133,7 +133,8 @@ KERNELS: dict[str, Kernel] = {
     "Conv": _CONV,
     "ConvTranspose": Kernel(weight=Weight(axis=1), check=_ungrouped),
     "Gemm": Kernel(
-        weight=Weight(axis=1, transposed="transB", transposed_axis=0), check=_plain_gemm
+        weight=Weight(axis=1, transposed="transB", transposed_axis=0, optional=True),
+        check=_plain_gemm,
     ),
     "MatMul": Kernel(weight=Weight(axis=-1, bias=None, optional=True)),
     # Element by element; the kernels rescale, most of them through a table.

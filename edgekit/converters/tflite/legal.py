@@ -46,10 +46,11 @@ _COMPUTE = (
     ),
     OpRule(
         ("Gemm",),
-        (0,),
+        (0, 1),
         WeightRule(1, Axis(1, "transB", 0)),
         BiasRule(),
-        conditions=(*GEMM, INT32_BIAS),
+        # A product of two activations is a BATCH_MATMUL, which takes no bias.
+        conditions=(*GEMM[1:], INT32_BIAS),
     ),
     OpRule(("MatMul",), (0, 1), WeightRule(1, Axis(-1), rank=2)),
 )

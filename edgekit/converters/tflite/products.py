@@ -23,7 +23,10 @@ def weights_refusal(values: Values, node: onnx_ir.Node, weight: Weight) -> str:
     """Why the weights or the bias of a node do not suit an integer kernel; empty if they do."""
     value = operand(node, weight.operand)
     if value is None or value not in values.constants:
-        return "" if weight.optional else "its weights are not quantized constants"
+        if not weight.optional:
+            return "its weights are not quantized constants"
+        added = weight.bias is not None and operand(node, weight.bias) is not None
+        return "it adds a bias to a product of two activations" if added else ""
     data, encoding = values.constants[value]
     if encoding.dtype != "int8":
         return f"its weights are {encoding.dtype}"

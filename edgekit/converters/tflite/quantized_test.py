@@ -138,6 +138,7 @@ CASES = {
     "tanh": ("y = Tanh(a_d)", [(2, 8)], ["TANH"], {"output": SIGNED_UNIT}),
     "softmax": ("y = Softmax<axis=-1>(a_d)", [(2, 8)], ["SOFTMAX"], {"output": UNIT}),
     "matmul": ("y = MatMul(a_d, b_d)", [(2, 3, 5), (2, 5, 4)], ["BATCH_MATMUL"], {}),
+    "gemm": ("y = Gemm<transB=1>(a_d, b_d)", [(3, 5), (4, 5)], ["BATCH_MATMUL"], {}),
     "concat": (
         "y = Concat<axis=1>(a_d, b_d)",
         [(2, 3, 4), (2, 5, 4)],
