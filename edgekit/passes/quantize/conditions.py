@@ -109,10 +109,10 @@ def one_bias_per_output(node: onnx_ir.Node) -> bool:
     weight, bias = operand(node, 1), operand(node, 2)
     if bias is None:
         return True
-    if weight is None or weight.shape is None or bias.shape is None:
+    if weight is None or not is_constant(weight) or not is_constant(bias):
         return False
-    size = weight.shape[0 if int_attribute(node, "transB", 0) else 1]
-    return tuple(bias.shape) in ((size,), (1, size))
+    size = constant_data(weight).shape[0 if int_attribute(node, "transB", 0) else 1]
+    return constant_data(bias).shape in ((size,), (1, size))
 
 
 _MASK = 1e20

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir
+from numpy.typing import NDArray
 
 from edgekit.calibration.calibrate import graph_hash
 from edgekit.calibration.ranges import Ranges
@@ -294,16 +295,21 @@ def _weights(work: _Work, placed: Placed, rule: WeightRule) -> dict[int, str]:
         why=why,
     )
     if bias is not None and placed.bias is not None:
-        inputs[placed.bias] = _bias(work, placed, bias, scale * np.float32(input_scale))
+        inputs[placed.bias] = _bias(
+            work, placed, bias, scale * np.float32(input_scale), axis is not None
+        )
     return inputs
 
 
 def _bias(
-    work: _Work, placed: Placed, bias: onnx_ir.Value, scale: np.typing.NDArray[np.float32]
+    work: _Work,
+    placed: Placed,
+    bias: onnx_ir.Value,
+    scale: NDArray[np.float32],
+    per_channel: bool,
 ) -> str:
     key = f"{bias.name}#{placed.key}"
-    per_channel = len(scale) > 1
-    axis = None if not per_channel or bias.shape is None else len(bias.shape) - 1
+    axis = constant_data(bias).ndim - 1 if per_channel else None
     work.tensors[key] = TensorPlan(
         bias.name or "",
         "int32",
