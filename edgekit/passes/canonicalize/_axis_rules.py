@@ -67,7 +67,7 @@ class Rule(ABC):
         """Rewrite the node's attributes and constants, and its results' shapes."""
 
 
-class _SameRank(Rule):
+class SameRank(Rule):
     """Nodes whose label is a permutation of one frame, shared by data operands and results."""
 
     def __init__(self, data: Callable[[onnx_ir.Node], Sequence[int]]) -> None:
@@ -112,7 +112,7 @@ class _SameRank(Rule):
         """Rewrite attributes and constants."""
 
 
-class _Broadcast(_SameRank):
+class Broadcast(SameRank):
     """Element-wise operators with NumPy broadcasting."""
 
     def __init__(self) -> None:
@@ -144,7 +144,7 @@ class _Broadcast(_SameRank):
                 replace_constant(node, index, lifted.transpose(label))
 
 
-class _Axis(_SameRank):
+class Axis(SameRank):
     """Operators with one axis as an attribute."""
 
     def __init__(self, default: int, data: Callable[[onnx_ir.Node], Sequence[int]]) -> None:
@@ -156,7 +156,7 @@ class _Axis(_SameRank):
         set_int(node, "axis", label.index(axis))
 
 
-class _Affine(_SameRank):
+class Affine(SameRank):
     """QuantizeLinear and DequantizeLinear, per tensor or per axis."""
 
     def __init__(self) -> None:
@@ -170,7 +170,7 @@ class _Affine(_SameRank):
             set_int(node, "axis", label.index(int_of(node, "axis", 1) % len(label)))
 
 
-class _ConstantAxes(_SameRank):
+class ConstantAxes(SameRank):
     """Slice and CumSum: axes are a constant operand, to be renumbered."""
 
     def __init__(self, axes: int) -> None:
@@ -192,7 +192,7 @@ class _ConstantAxes(_SameRank):
         replace_constant(node, self._axes, np.array(axes, old.dtype).reshape(old.shape))
 
 
-class _PerAxisOperand(_SameRank):
+class PerAxisOperand(SameRank):
     """Tile, Expand and Pad: a constant operand has one entry (or two) for each axis."""
 
     def __init__(self, index: int) -> None:
@@ -214,7 +214,7 @@ class _PerAxisOperand(_SameRank):
             replace_constant(node, self._index, table[:, list(label)].reshape(-1))
 
 
-class _KeepLast(_SameRank):
+class KeepLast(SameRank):
     """Operators that work on the last axis only: MatMul by a matrix, LayerNormalization."""
 
     def __init__(self) -> None:
@@ -229,7 +229,7 @@ class _KeepLast(_SameRank):
         return last >= 1 and label[-1] == last
 
 
-class _RankChange(Rule):
+class RankChange(Rule):
     """Operators that drop or add axes: reductions, Squeeze, Unsqueeze, Gather of one entry.
 
     The label permutes the side that has more axes.
@@ -291,7 +291,8 @@ class _RankChange(Rule):
             permute_shape(value, perm)
 
 
-def _axes_operand(node: onnx_ir.Node, rank: int) -> tuple[int, ...] | None:
+def axes_operand(node: onnx_ir.Node, rank: int) -> tuple[int, ...] | None:
+    """The axes of a reduction, Squeeze or Unsqueeze; None when only known at run time."""
     value = input_at(node, 1)
     if value is None:
         if node.op_type == "Squeeze":
@@ -305,25 +306,28 @@ def _axes_operand(node: onnx_ir.Node, rank: int) -> tuple[int, ...] | None:
     return normalized(data.reshape(-1).tolist(), rank)
 
 
-def _set_axes_operand(node: onnx_ir.Node, axes: tuple[int, ...]) -> None:
+def set_axes_operand(node: onnx_ir.Node, axes: tuple[int, ...]) -> None:
+    """Renumber them."""
     if input_at(node, 1) is not None and axes:
         replace_constant(node, 1, np.array(axes, np.int64))
 
 
-def _axis_attribute(node: onnx_ir.Node, rank: int) -> tuple[int, ...] | None:
+def axis_attribute(node: onnx_ir.Node, rank: int) -> tuple[int, ...] | None:
+    """The axis of ArgMax, ArgMin or Gather."""
     return (int_of(node, "axis", 0) % rank,)
 
 
-def _set_axis_attribute(node: onnx_ir.Node, axes: tuple[int, ...]) -> None:
+def set_axis_attribute(node: onnx_ir.Node, axes: tuple[int, ...]) -> None:
+    """Renumber it."""
     set_int(node, "axis", axes[0])
 
 
-class _Gather(Rule):
+class Gather(Rule):
     """Gather with a list of indices keeps the rank, with a single index it drops the axis."""
 
     def __init__(self) -> None:
-        self._many = _Axis(0, lambda node: (0,))
-        self._one = _RankChange(_axis_attribute, _set_axis_attribute)
+        self._many = Axis(0, lambda node: (0,))
+        self._one = RankChange(axis_attribute, set_axis_attribute)
 
     def _rule(self, node: onnx_ir.Node) -> Rule | None:
         indices = rank_of(input_at(node, 1))
@@ -345,128 +349,3 @@ class _Gather(Rule):
         rule = self._rule(node)
         if rule is not None:
             rule.apply(node, label)
-
-
-def _first(node: onnx_ir.Node) -> Sequence[int]:
-    return (0,)
-
-
-def _all(node: onnx_ir.Node) -> Sequence[int]:
-    return range(len(node.inputs))
-
-
-_UNARY = [
-    "Abs",
-    "Acos",
-    "Acosh",
-    "Asin",
-    "Asinh",
-    "Atan",
-    "Atanh",
-    "Cast",
-    "Ceil",
-    "Celu",
-    "Cos",
-    "Cosh",
-    "Elu",
-    "Erf",
-    "Exp",
-    "Floor",
-    "Gelu",
-    "HardSigmoid",
-    "HardSwish",
-    "Identity",
-    "IsInf",
-    "IsNaN",
-    "LeakyRelu",
-    "Log",
-    "Mish",
-    "Neg",
-    "Not",
-    "Reciprocal",
-    "Relu",
-    "Round",
-    "Selu",
-    "Shrink",
-    "Sigmoid",
-    "Sign",
-    "Sin",
-    "Sinh",
-    "Softplus",
-    "Softsign",
-    "Sqrt",
-    "Swish",
-    "Tan",
-    "Tanh",
-    "ThresholdedRelu",
-    "Clip",
-]
-_BROADCAST = [
-    "Add",
-    "And",
-    "BitShift",
-    "BitwiseAnd",
-    "BitwiseOr",
-    "BitwiseXor",
-    "Div",
-    "Equal",
-    "Greater",
-    "GreaterOrEqual",
-    "Less",
-    "LessOrEqual",
-    "Max",
-    "Mean",
-    "Min",
-    "Mod",
-    "Mul",
-    "Or",
-    "Pow",
-    "PRelu",
-    "Sub",
-    "Sum",
-    "Where",
-    "Xor",
-]
-_REDUCTIONS = [
-    "ReduceL1",
-    "ReduceL2",
-    "ReduceLogSum",
-    "ReduceLogSumExp",
-    "ReduceMax",
-    "ReduceMean",
-    "ReduceMin",
-    "ReduceProd",
-    "ReduceSum",
-    "ReduceSumSquare",
-]
-
-RULES: dict[str, Rule] = {
-    **dict.fromkeys(_UNARY, _SameRank(_first)),
-    **dict.fromkeys(_BROADCAST, _Broadcast()),
-    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _Affine()),
-    **dict.fromkeys(
-        ("Softmax", "LogSoftmax", "Hardmax", "LpNormalization", "TopK"), _Axis(-1, _first)
-    ),
-    "Concat": _Axis(0, _all),
-    "Split": _Axis(0, _first),
-    "GatherElements": _Axis(0, _all),
-    "ScatterElements": _Axis(0, _all),
-    "Slice": _ConstantAxes(3),
-    "CumSum": _ConstantAxes(1),
-    "Tile": _PerAxisOperand(1),
-    "Expand": _PerAxisOperand(1),
-    "Pad": _PerAxisOperand(1),
-    "MatMul": _KeepLast(),
-    "LayerNormalization": _KeepLast(),
-    **dict.fromkeys(_REDUCTIONS, _RankChange(_axes_operand, _set_axes_operand)),
-    **dict.fromkeys(("ArgMax", "ArgMin"), _RankChange(_axis_attribute, _set_axis_attribute)),
-    "Squeeze": _RankChange(_axes_operand, _set_axes_operand),
-    "Unsqueeze": _RankChange(_axes_operand, _set_axes_operand, adds=True),
-    "Gather": _Gather(),
-}
-"""ONNX operator type → its rule. Reshape has one of its own."""
-
-LAST_AXIS_RULES: dict[str, Rule] = dict.fromkeys(
-    ["LogSoftmax", "LpNormalization", "Softmax", "TopK"], _KeepLast()
-)
-"""Channels-last operator type → its rule, where the operator works on the last axis only."""

@@ -8,7 +8,8 @@ import onnx_ir
 
 from edgekit.passes.base import DEFAULT_DOMAINS
 from edgekit.passes.canonicalize._axis_edits import dims_of
-from edgekit.passes.canonicalize._axis_rules import LAST_AXIS_RULES, RULES, Label, Ports, Rule
+from edgekit.passes.canonicalize._axis_rules import Label, Ports, Rule
+from edgekit.passes.canonicalize._axis_table import LAST_AXIS_RULES, RULES
 from edgekit.passes.canonicalize._perms import Dims, Perm, compose, identity, order
 from edgekit.passes.canonicalize._reshape_rule import ReshapeRule
 from edgekit.passes.canonicalize.rewrite import constant, input_at

@@ -19,7 +19,8 @@ from edgekit.passes.canonicalize._axis_edits import (
     permute_shape,
     replace_constant,
 )
-from edgekit.passes.canonicalize._axis_rules import RULES, Label, Ports, Rule
+from edgekit.passes.canonicalize._axis_rules import Label, Ports, Rule
+from edgekit.passes.canonicalize._axis_table import RULES
 from edgekit.passes.canonicalize._perms import Dims, Perm, identity
 from edgekit.passes.canonicalize.rewrite import constant, input_at
 from edgekit.passes.canonicalize.rewrite import rank as rank_of
