@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir
 from numpy.typing import NDArray
 
-from edgekit.calibration.data import Batches, DataLike, open_data
+from edgekit.calibration.data import Batch, Batches, DataLike, open_data
 from edgekit.calibration.observers import Observer, make_observer
 from edgekit.calibration.ranges import Ranges
 from edgekit.errors import DataError, UsageError
@@ -74,11 +74,11 @@ def calibrate(
     total = source.count if samples is None else min(samples, source.count or samples)
     inputs = {spec.name for spec in model.signature.inputs}
     inner = [name for name in names if name not in inputs] or [model.signature.outputs[0].name]
-    with Oracle(model.ir, outputs=inner) as oracle:
+    with Oracle(model.ir, outputs=inner, exact=True) as oracle:
         size = batch_size or _fitting_batch(oracle, source)
         done = 0
         for feeds in source.batches(size):
-            _watch(watchers, {**feeds, **oracle.run(feeds)})
+            _watch(watchers, {**feeds, **_run(oracle, feeds)})
             done += source.samples_in(feeds)
             if progress is not None:
                 progress(done, total)
@@ -144,9 +144,20 @@ def _observed(model: Model, tensors: Iterable[str] | None) -> list[str]:
 def _fitting_batch(oracle: Oracle, data: Batches) -> int:
     """Batch size at which the observed activations stay small, from running one sample."""
     feeds = next(islice(data.batches(1), 1))
-    held = sum(values.nbytes for values in oracle.run(feeds).values())
+    held = sum(values.nbytes for values in _run(oracle, feeds).values())
     held += sum(values.nbytes for values in feeds.values())
     return int(np.clip(_BATCH_BYTES // max(held, 1), 1, _LARGEST_BATCH))
+
+
+def _run(oracle: Oracle, feeds: Batch) -> Batch:
+    try:
+        return oracle.run(feeds)
+    except Exception as e:
+        reason = (str(e).strip() or type(e).__name__).splitlines()[0]
+        raise DataError(
+            f"the model fails on the calibration data: {reason}",
+            hint="check that the values are in the range the model expects, such as valid indices",
+        ) from e
 
 
 def _watch(watchers: dict[str, Observer], values: dict[str, NDArray[Any]]) -> None:

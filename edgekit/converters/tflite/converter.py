@@ -12,7 +12,7 @@ import onnx_ir
 from edgekit.converters.base import Converter, EmitOptions, Emitted, artifact_stem
 from edgekit.converters.fp16 import FP16_NOTE
 from edgekit.converters.tflite.einsum import write_out_einsums
-from edgekit.converters.tflite.fuse import fuse_activations
+from edgekit.converters.tflite.fuse import fuse_activations, reorder_channels
 from edgekit.converters.tflite.graph import Graph, Tensor
 from edgekit.converters.tflite.half import store_half
 from edgekit.converters.tflite.layout import channels_last
@@ -21,7 +21,7 @@ from edgekit.converters.tflite.metadata import metadata_of
 from edgekit.converters.tflite.quantized import absorb
 from edgekit.converters.tflite.table import LOWERINGS
 from edgekit.converters.tflite.tidy import tidy
-from edgekit.errors import Reason
+from edgekit.errors import EdgeKitError, Reason
 from edgekit.ir import Model
 from edgekit.passes.canonicalize.transposes import SinkTransposes
 from edgekit.vocabulary import Precision, Target
@@ -83,6 +83,7 @@ def prepare(graph: onnx_ir.Model) -> None:
     channels_last(graph)
     SinkTransposes()(graph)
     fuse_activations(graph)
+    reorder_channels(graph)
 
 
 def lower_graph(model: Model) -> Lowered:
@@ -90,12 +91,17 @@ def lower_graph(model: Model) -> Lowered:
     working = model.clone()
     prepare(working.ir)
     ctx = Lowering(Graph(model.name))
-    for value in working.graph.inputs:
-        tensor = Tensor(value.name or "", dtype_of(value), shape_of(value))
-        ctx.bind(value, tensor)
-        ctx.graph.inputs.append((tensor.name, tensor))
-    float_nodes = absorb(working.ir, ctx)
     reasons: list[Reason] = []
+    for value in working.graph.inputs:
+        name = value.name or ""
+        try:
+            tensor = Tensor(name, dtype_of(value), shape_of(value))
+        except CannotLower as e:
+            reasons.append(Reason(name, "input", e.reason, e.hint))
+            tensor = Tensor(name, "float32", ())
+        ctx.bind(value, tensor)
+        ctx.graph.inputs.append((name, tensor))
+    float_nodes = absorb(working.ir, ctx)
     for node in working.graph:
         function = LOWERINGS.get(node.op_type)
         try:
@@ -105,6 +111,8 @@ def lower_graph(model: Model) -> Lowered:
         except CannotLower as e:
             reasons.append(Reason(node.name or "", node.op_type, e.reason, e.hint))
             _stand_in(ctx, node)
+        except (LookupError, TypeError, ValueError) as e:
+            raise EdgeKitError(f"lowering {node.op_type} '{node.name}' failed: {e}") from e
     for value in working.graph.outputs:
         ctx.graph.outputs.append((value.name or "", ctx.tensor(value)))
     tidy(ctx.graph)

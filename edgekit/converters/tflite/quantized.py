@@ -43,7 +43,7 @@ def absorb(model: onnx_ir.Model, ctx: Lowering) -> tuple[Reason, ...]:
         ctx: gets the tensors, with their quantization.
 
     Returns:
-        The nodes of a quantized graph that stay in float, with the reason; empty for a graph
+        The nodes of a quantized graph that compute in float, with the reason; empty for a graph
         without quantized activations.
 
     Raises:
@@ -63,7 +63,7 @@ def absorb(model: onnx_ir.Model, ctx: Lowering) -> tuple[Reason, ...]:
         why = _refusal(values, node)
         if not why:
             _realise(values, node, KERNELS[node.op_type])
-        else:
+        elif not _only_moves(node):
             reasons.append(Reason(node.name or "", node.op_type, why))
     values.finish(ctx)
     return tuple(reasons) if quantized else ()
@@ -71,6 +71,11 @@ def absorb(model: onnx_ir.Model, ctx: Lowering) -> tuple[Reason, ...]:
 
 def _is_float_node(node: onnx_ir.Node) -> bool:
     return any(is_float(value) for value in (*node.inputs, *node.outputs))
+
+
+def _only_moves(node: onnx_ir.Node) -> bool:
+    kernel = KERNELS.get(node.op_type)
+    return kernel is not None and kernel.moves
 
 
 def _raise_quantize(values: Values, node: onnx_ir.Node) -> None:

@@ -634,3 +634,11 @@ def test_every_kernel_has_a_lowering():
 
     layout_turns_them_into_reductions = {"GlobalAveragePool", "GlobalMaxPool"}
     assert set(KERNELS) - set(LOWERINGS) <= layout_turns_them_into_reductions
+
+
+def test_an_input_of_unknown_rank_is_a_reason():
+    model = graph("y = Relu(x)", "float[2,3] x", "float[2,3] y")
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        value.shape = None
+    with pytest.raises(UnsupportedError, match="the rank of 'x' is unknown"):
+        emit(model)

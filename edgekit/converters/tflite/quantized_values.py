@@ -315,6 +315,8 @@ class Values:
                 value.replace_all_uses_with(real, replace_graph_outputs=True)
         self._drop_unused()
         for value, encoding in self.encodings.items():
+            if value.shape is None:
+                continue  # lowering its node says what is missing
             tensor = Tensor(value.name or "", encoding.dtype, shape_of(value))
             if value.is_graph_input():
                 tensor = ctx.tensor(value)
