@@ -23,6 +23,8 @@ from edgekit.converters.tflite.table import LOWERINGS
 from edgekit.converters.tflite.tidy import tidy
 from edgekit.errors import EdgeKitError, Reason
 from edgekit.ir import Model
+from edgekit.passes.base import DEFAULT_DOMAINS
+from edgekit.passes.canonicalize._layout_problem import NHWC_DOMAIN
 from edgekit.passes.canonicalize.transposes import SinkTransposes
 from edgekit.vocabulary import Precision, Target
 
@@ -60,6 +62,10 @@ class TFLiteConverter(Converter):
         metadata = metadata_of(model, lowered.graph, options)
         write(lowered.graph, path, description=description, metadata=metadata)
         return Emitted(path, (path,), lowered.float_nodes, notes)
+
+
+_DOMAINS = frozenset({*DEFAULT_DOMAINS, NHWC_DOMAIN})
+"""Domains whose operators mean what their lowering takes them for."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ def lower_graph(model: Model) -> Lowered:
         ctx.graph.inputs.append((name, tensor))
     float_nodes = absorb(working.ir, ctx)
     for node in working.graph:
-        function = LOWERINGS.get(node.op_type)
+        function = LOWERINGS.get(node.op_type) if node.domain in _DOMAINS else None
         try:
             if function is None:
                 raise CannotLower("TFLite has no lowering for this operator")

@@ -195,6 +195,13 @@ def test_every_node_in_the_way_is_named_with_a_reason(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_operator_of_another_domain_is_not_taken_for_its_namesake(tmp_path):
+    model = graph("y = Relu(x)", "float[2] x", "float[2] y")
+    model.graph[0].domain = "elsewhere"
+    with pytest.raises(UnsupportedError, match="Relu"):
+        emit(model, tmp_path)
+
+
 def test_the_model_is_not_changed(tmp_path):
     model = residual()
     before = onnx_ir.to_proto(model.ir).SerializeToString()

@@ -17,7 +17,11 @@ from edgekit.converters.tflite.lowering import ACTIVATION
 from edgekit.passes.base import DEFAULT_DOMAINS
 from edgekit.passes.canonicalize._layout_problem import NHWC_DOMAIN
 from edgekit.passes.canonicalize.rewrite import (
+    add_constant,
+    attribute,
     constant,
+    graph_of,
+    has_input,
     input_at,
     is_op,
     only_reader,
@@ -116,3 +120,32 @@ def _can_host(host: onnx_ir.Node, value: onnx_ir.Value) -> bool:
         source = input_at(maker, 0) if maker is not None else weights
         return constant(source) is not None and rank(source) == 2
     return True
+
+
+def reorder_channels(model: onnx_ir.Model) -> None:
+    """Let a convolution make its channels in the order that DEPTH_TO_SPACE reads, in place.
+
+    ```
+    before   c = Conv(x, w); y = DepthToSpace<mode=CRD>(c)
+    after    c = Conv(x, w[order]); y = DepthToSpace<mode=DCR>(c)
+    ```
+    """
+    for node in model.graph:
+        value = node.inputs[0] if node.inputs else None
+        host = value.producer() if value is not None else None
+        if node.op_type != "DepthToSpace" or attribute(node, "mode", "DCR") != "CRD":
+            continue
+        if host is None or host.op_type != "Conv" or not only_reader(value):
+            continue
+        operands = {index: constant(input_at(host, index)) for index in (1, 2)}
+        if operands[1] is None or (has_input(host, 2) and operands[2] is None):
+            continue
+        if attribute(host, "group", 1) != 1:
+            continue
+        block = attribute(node, "blocksize", 1) ** 2
+        order = np.arange(operands[1].shape[0]).reshape(-1, block).T.reshape(-1)
+        for index, data in operands.items():
+            if data is not None:
+                moved = add_constant(graph_of(host), data[order], f"{host.name}/ordered")
+                host.replace_input_with(index, moved)
+        node.attributes["mode"] = onnx_ir.AttrString("mode", "DCR")

@@ -126,3 +126,17 @@ def test_depth_to_space(mode):
 def test_space_to_depth():
     x = noise(0, 1, 3, 4, 6)
     assert_same(node_model("SpaceToDepth", {"x": x}, blocksize=2), {"x": x})
+
+
+def test_a_convolution_makes_channels_in_the_order_of_depth_to_space():
+    model = model_of(
+        """<ir_version: 10, opset_import: ["": 21]>
+        g (float[N, 3, 4, 4] x, float[8, 3, 1, 1] w, float[8] b) => (float[N, 2, 8, 8] y) {
+            c = Conv <kernel_shape = [1, 1]> (x, w, b)
+            r = Relu(c)
+            y = DepthToSpace <blocksize = 2, mode = "CRD"> (r)
+        }""",
+        {"w": noise(0, 8, 3, 1, 1), "b": noise(1, 8)},
+    )
+    ops = assert_same(model, {"x": noise(2, 2, 3, 4, 4)})
+    assert [op for op in ops if op != "TRANSPOSE"] == ["CONV_2D", "DEPTH_TO_SPACE"]
