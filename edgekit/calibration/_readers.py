@@ -306,7 +306,7 @@ def _hash_files(paths: Sequence[Path], root: Path | None = None) -> str:
         if root is not None:
             digest.update(path.relative_to(root).as_posix().encode() + b"\0")
         with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
+            while block := stream.read(1 << 16):
                 digest.update(block)
     return digest.hexdigest()
 
