@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from onnx_ir.passes import PassBase
 
+from edgekit.errors import InputError, ModelFileError, UnsupportedError
 from edgekit.ir.model import Model
 from edgekit.passes.base import FixedPoint, run_passes
 from edgekit.passes.canonicalize.deduplicate_constants import DeduplicateConstants
 from edgekit.passes.canonicalize.drop_zero_states import DropZeroStates
 from edgekit.passes.canonicalize.eliminate_common import EliminateCommon
 from edgekit.passes.canonicalize.explicit_pads import ExplicitPads
+from edgekit.passes.canonicalize.find_fault import find_fault
 from edgekit.passes.canonicalize.fold_affine import FoldAffine
 from edgekit.passes.canonicalize.fold_constants import FoldConstants
 from edgekit.passes.canonicalize.fold_pads import FoldPads
@@ -112,7 +112,19 @@ def canonicalize(model: Model) -> Model:
 
     Raises:
         UnsupportedError: if the graph cannot be brought to opset 21.
+        ModelFileError: if the graph is not valid ONNX.
     """
-    copy = model.clone()
-    run_passes(copy.ir, canonical_passes())
-    return replace(copy)
+    try:
+        copy = model.clone()
+        run_passes(copy.ir, canonical_passes())
+    except (UnsupportedError, InputError):
+        raise
+    except Exception as e:
+        complaint = find_fault(model.ir)
+        if complaint is None:
+            raise
+        raise ModelFileError(
+            f"'{model.name}' is not a valid ONNX model: {complaint}",
+            hint="export it again; onnx.checker.check_model says the same",
+        ) from e
+    return copy
