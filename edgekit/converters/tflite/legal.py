@@ -58,13 +58,13 @@ _COMPUTE = (
 _ARITHMETIC = (
     OpRule(("Add", "Sub", "Mul")),
     OpRule(("Max", "Min"), same_scale=True),
-    OpRule(("Abs", "Exp")),
+    OpRule(("Abs", "Exp", "Log")),
     # MEAN and SUM rescale; GlobalAveragePool is a MEAN over the spatial axes.
     OpRule(("GlobalAveragePool", "ReduceMean", "ReduceSum"), (0,)),
 )
 
 _ACTIVATIONS = (
-    OpRule(("Relu", "HardSwish", "Gelu", "LeakyRelu")),
+    OpRule(("Elu", "Gelu", "HardSwish", "LeakyRelu", "Relu")),
     OpRule(("PRelu",), (0, 1)),
     OpRule(("Clip",), (0,), same_scale=True),
     OpRule(("Sigmoid",), output=_UNIT),
@@ -95,6 +95,8 @@ _SAME_SCALE = (
     OpRule(("Expand", "Slice", "Split", "Tile"), (0,), same_scale=True, passive=True),
     OpRule(("Gather", "GatherND"), (0,), same_scale=True, passive=True),
     OpRule(("Concat",), same_scale=True, passive=True),
+    OpRule(("Where",), (1, 2), same_scale=True, passive=True),
+    OpRule(("ArgMax", "ArgMin", "TopK"), (0,), same_scale=True, passive=True),
     OpRule(
         ("Pad",),
         (0,),
