@@ -24,8 +24,7 @@ from edgekit.converters.tflite.tidy import tidy
 from edgekit.errors import EdgeKitError, Reason
 from edgekit.ir import Model
 from edgekit.passes.base import DEFAULT_DOMAINS
-from edgekit.passes.canonicalize._layout_problem import NHWC_DOMAIN
-from edgekit.passes.canonicalize.transposes import SinkTransposes
+from edgekit.passes.canonicalize.transposes import NHWC_DOMAIN, SinkTransposes
 from edgekit.vocabulary import Precision, Target
 
 if TYPE_CHECKING:

@@ -134,6 +134,32 @@ def test_a_product_takes_the_transpose_of_its_right_side(tmp_path):
     outputs_agree(model, content, {"a": noise(0, 2, 3, 4), "b": noise(1, 2, 5, 4)})
 
 
+def test_reshapes_around_a_product_are_left_to_it(tmp_path):
+    model = graph(
+        "r = Reshape(x, s) p = Gemm(r, w) y = Reshape(p, t)",
+        "float[2,3,4] x, int64[2] s, float[4,5] w, int64[3] t",
+        "float[2,3,5] y",
+        s=np.array([6, 4]),
+        t=np.array([2, 3, 5]),
+        w=noise(0, 4, 5),
+    )
+    content = emit(model, tmp_path)
+    assert operators(content) == ["FULLY_CONNECTED"]
+    outputs_agree(model, content, {"x": noise(1, 2, 3, 4)})
+
+
+def test_a_reduction_drops_its_axes_itself(tmp_path):
+    model = graph(
+        "m = GlobalAveragePool(x) f = Flatten(m) y = Gemm(f, w)",
+        "float[N,4,3,3] x, float[4,5] w",
+        "float[N,5] y",
+        w=noise(0, 4, 5),
+    )
+    content = emit(model, tmp_path)
+    assert operators(content)[-2:] == ["MEAN", "FULLY_CONNECTED"]
+    outputs_agree(model, content, {"x": noise(1, 2, 4, 3, 3)})
+
+
 def test_flattening_permutes_the_rows_of_the_matrix(tmp_path):
     model = graph(
         """c = Conv<kernel_shape=[1,1]>(x, w)

@@ -15,7 +15,6 @@ import onnx_ir
 
 from edgekit.converters.tflite.lowering import ACTIVATION
 from edgekit.passes.base import DEFAULT_DOMAINS
-from edgekit.passes.canonicalize._layout_problem import NHWC_DOMAIN
 from edgekit.passes.canonicalize.rewrite import (
     add_constant,
     attribute,
@@ -29,6 +28,7 @@ from edgekit.passes.canonicalize.rewrite import (
     replace,
     scalar,
 )
+from edgekit.passes.canonicalize.transposes import NHWC_DOMAIN
 
 _HOSTS = frozenset({"Conv", "Gemm", "MatMul", "Add", "Sub", "Mul", "Div", "MaxPool", "AveragePool"})
 

@@ -15,8 +15,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir
 
-from edgekit.passes.canonicalize._layout_problem import NHWC_DOMAIN
-from edgekit.passes.canonicalize._perms import inverse
+from edgekit.passes.canonicalize.permutations import inverse
 from edgekit.passes.canonicalize.rewrite import (
     add_constant,
     add_node,
@@ -28,6 +27,7 @@ from edgekit.passes.canonicalize.rewrite import (
     rank,
     replace,
 )
+from edgekit.passes.canonicalize.transposes import NHWC_DOMAIN
 
 _SPATIAL_1D = {
     "kernel_shape": (1,),

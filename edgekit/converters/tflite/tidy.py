@@ -1,6 +1,7 @@
 """Clean-up of a lowered graph.
 
-Reshapes that follow each other are merged and those that change nothing are dropped; a bias that
+Reshapes that follow each other are merged, those that change nothing are dropped, and those around
+a product or behind a reduction are left to these operators themselves; a bias that
 is added to a product moves into it; a product takes the transpose of its right side upon itself;
 what nobody reads is removed.
 """
@@ -40,6 +41,8 @@ def tidy(graph: Graph) -> None:
     """Clean up a graph in place."""
     _merge_reshapes(graph)
     _drop_copies(graph)
+    _drop_kept_axes(graph)
+    _keep_axes_of_products(graph)
     _fold_biases(graph)
     _absorb_transposes(graph)
     _remove_dead(graph)
@@ -71,6 +74,54 @@ def _same_shape(source: Tensor, operator: Operator) -> bool:
     if shape is None or shape.data is None or source.shape != operator.outputs[0].shape:
         return False
     return int(np.count_nonzero(shape.data < 0)) <= 1
+
+
+def _drop_kept_axes(graph: Graph) -> None:
+    """A reshape that drops the axes which a reduction has kept with size 1."""
+    uses = _Uses(graph)
+    gone: set[int] = set()
+    for operator in graph.operators:
+        if operator.builtin != "RESHAPE":
+            continue
+        for builtin in ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"):
+            reduction = uses.maker(operator.inputs[0], builtin)
+            if reduction is not None and _drops_reduced(reduction, operator.outputs[0]):
+                reduction.options.keepDims = False
+                reduction.outputs = operator.outputs
+                gone.add(id(operator))
+    graph.operators = [operator for operator in graph.operators if id(operator) not in gone]
+
+
+def _drops_reduced(reduction: Operator, result: Tensor) -> bool:
+    axes = reduction.inputs[1]
+    if axes is None or axes.data is None or not reduction.options.keepDims:
+        return False
+    shape = reduction.outputs[0].shape
+    reduced = {int(axis) % len(shape) for axis in axes.data.reshape(-1)}
+    return result.shape == tuple(s for axis, s in enumerate(shape) if axis not in reduced)
+
+
+def _keep_axes_of_products(graph: Graph) -> None:
+    """[.., a, k] → RESHAPE [m, k] → FULLY_CONNECTED [m, n] → RESHAPE [.., a, n], in one."""
+    uses = _Uses(graph)
+    gone: set[int] = set()
+    for operator in graph.operators:
+        product = uses.maker(operator.inputs[0], "FULLY_CONNECTED")
+        if operator.builtin != "RESHAPE" or product is None:
+            continue
+        before = uses.made.get(id(product.inputs[0]))
+        source = before.inputs[0] if before is not None and before.builtin == "RESHAPE" else None
+        if source is None or source.rank < 2 or product.inputs[0] is None:
+            continue
+        result = operator.outputs[0].shape
+        if result == (*source.shape[:-1], product.outputs[0].shape[-1]) and (
+            source.shape[-1] == product.inputs[0].shape[-1]
+        ):
+            product.inputs[0] = source
+            product.outputs = operator.outputs
+            product.options.keepNumDims = source.rank != 2
+            gone.add(id(operator))
+    graph.operators = [operator for operator in graph.operators if id(operator) not in gone]
 
 
 def _fold_biases(graph: Graph) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import onnx_ir
 from numpy.typing import NDArray
 
-from edgekit.passes.canonicalize._perms import Dims, Perm
+from edgekit.passes.canonicalize.permutations import Dims, Perm
 from edgekit.passes.canonicalize.rewrite import add_constant, dims, graph_of, input_at
 
 

@@ -24,7 +24,7 @@ from edgekit.passes.canonicalize._axis_edits import (
     replace_constant,
     set_int,
 )
-from edgekit.passes.canonicalize._perms import Perm, identity, with_axes, without
+from edgekit.passes.canonicalize.permutations import Perm, identity, with_axes, without
 from edgekit.passes.canonicalize.rewrite import constant, input_at
 from edgekit.passes.canonicalize.rewrite import rank as rank_of
 

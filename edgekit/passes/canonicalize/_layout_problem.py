@@ -10,8 +10,8 @@ from edgekit.passes.base import DEFAULT_DOMAINS
 from edgekit.passes.canonicalize._axis_edits import dims_of
 from edgekit.passes.canonicalize._axis_rules import Label, Ports, Rule
 from edgekit.passes.canonicalize._axis_table import LAST_AXIS_RULES, RULES
-from edgekit.passes.canonicalize._perms import Dims, Perm, compose, identity, order
 from edgekit.passes.canonicalize._reshape_rule import ReshapeRule
+from edgekit.passes.canonicalize.permutations import Dims, Perm, compose, identity, order
 from edgekit.passes.canonicalize.rewrite import constant, input_at
 from edgekit.passes.canonicalize.rewrite import rank as rank_of
 

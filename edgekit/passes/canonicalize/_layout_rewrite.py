@@ -9,7 +9,7 @@ import onnx_ir
 
 from edgekit.passes.canonicalize._axis_edits import dims_of
 from edgekit.passes.canonicalize._layout_problem import LayoutProblem, Reader, Site
-from edgekit.passes.canonicalize._perms import Perm, between, order
+from edgekit.passes.canonicalize.permutations import Perm, between, order
 from edgekit.passes.canonicalize.rewrite import add_constant, constant, fresh_name
 
 

@@ -10,7 +10,7 @@ import onnx_ir
 from edgekit.passes.canonicalize._axis_rules import Label
 from edgekit.passes.canonicalize._layout_problem import LayoutProblem, Reader, Site, weight
 from edgekit.passes.canonicalize._mincut import MinCut
-from edgekit.passes.canonicalize._perms import VARIANTS, Perm, compose, inverse, order
+from edgekit.passes.canonicalize.permutations import VARIANTS, Perm, compose, inverse, order
 from edgekit.passes.canonicalize.rewrite import constant
 
 Proposal = dict[onnx_ir.Node, Label]

@@ -21,7 +21,7 @@ from edgekit.passes.canonicalize._axis_edits import (
 )
 from edgekit.passes.canonicalize._axis_rules import Label, Ports, Rule
 from edgekit.passes.canonicalize._axis_table import RULES
-from edgekit.passes.canonicalize._perms import Dims, Perm, identity
+from edgekit.passes.canonicalize.permutations import Dims, Perm, identity
 from edgekit.passes.canonicalize.rewrite import constant, input_at
 from edgekit.passes.canonicalize.rewrite import rank as rank_of
 

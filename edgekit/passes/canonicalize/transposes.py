@@ -16,9 +16,11 @@ from __future__ import annotations
 import onnx_ir
 from onnx_ir.passes import InPlacePass, PassResult
 
-from edgekit.passes.canonicalize._layout_problem import LayoutProblem, transpose_perm
+from edgekit.passes.canonicalize._layout_problem import NHWC_DOMAIN, LayoutProblem, transpose_perm
 from edgekit.passes.canonicalize._layout_rewrite import materialize
 from edgekit.passes.canonicalize._layout_search import improve
+
+__all__ = ["NHWC_DOMAIN", "SinkTransposes"]
 
 
 class SinkTransposes(InPlacePass):

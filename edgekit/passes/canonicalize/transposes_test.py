@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 
 from edgekit.ir import Oracle
 from edgekit.ir.verify import verify
-from edgekit.passes.canonicalize._perms import between, compose, identity, inverse, order, without
 from edgekit.passes.canonicalize.infer_shapes import InferShapes
+from edgekit.passes.canonicalize.permutations import (
+    between,
+    compose,
+    identity,
+    inverse,
+    order,
+    without,
+)
 from edgekit.passes.canonicalize.transposes import SinkTransposes
 
 _LIMIT = 400

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgekit.errors import UnsupportedError
@@ -34,7 +34,8 @@ def check(op, x, attributes):
     with Oracle(model, threads=1) as oracle:
         (expected,) = oracle.run({"x": x}).values()
     # ONNX's own shape inference counts windows that lie in the padding only
-    assume(tuple(model.graph.outputs[0].shape.numpy()) == expected.shape)
+    if tuple(model.graph.outputs[0].shape.numpy()) != expected.shape:
+        return []
     outputs, ops = convert_and_run(model, {"x": x})
     (got,) = outputs.values()
     assert got.shape == expected.shape
