@@ -53,7 +53,9 @@ _SAME_SCALE = (
         same_scale=True,
         passive=True,
     ),
-    OpRule(("Expand", "Gather", "Pad", "Slice", "Split", "Tile"), (0,), same_scale=True, passive=True),
+    OpRule(
+        ("Expand", "Gather", "Pad", "Slice", "Split", "Tile"), (0,), same_scale=True, passive=True
+    ),
     OpRule(("Concat",), same_scale=True, passive=True),
 )
 
