@@ -31,6 +31,20 @@ def model_config(path: Path, label: str) -> str:
     return config.decode("utf-8", "replace") if isinstance(config, bytes) else str(config)
 
 
+def keras_version(path: Path, label: str) -> str:
+    """The version of Keras that wrote the file; empty when it does not say.
+
+    Raises:
+        ModelFileError: if the file is damaged.
+    """
+    with _opened(path, label) as file:
+        try:
+            version = file.attrs.get("keras_version", "")
+        except (OSError, RuntimeError, ValueError):
+            return ""
+    return version.decode("utf-8", "replace") if isinstance(version, bytes) else str(version)
+
+
 def check_contents(path: Path, label: str) -> None:
     """Refuse a file that points outside itself or unpacks to far more than it weighs.
 

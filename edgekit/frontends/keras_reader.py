@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Callable
 from importlib import import_module
@@ -9,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import MissingDependencyError, ModelFileError, UnsupportedError
-from edgekit.frontends.archive import extract_member
-from edgekit.frontends.hdf5 import check_contents, model_config
+from edgekit.frontends.archive import extract_member, read_member
+from edgekit.frontends.hdf5 import check_contents, keras_version, model_config
 from edgekit.frontends.keras_code import check_config
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ _FALLBACK = "read by tf-keras, since Keras 3 cannot read it ({})"
 _INNER = "Exception encountered:"
 """Keras wraps what went wrong in dumps of the layer's configuration; this comes before it."""
 
+_METADATA_LIMIT = 1 << 20
 _NEEDED_FOR = "reading Keras models"
 
 
@@ -41,7 +43,7 @@ def read_keras(path: Path, label: str, allow_code: bool) -> tuple[Exported, str,
     """
     archive = zipfile.is_zipfile(path)
     _look_through(path, label, archive, allow_code)
-    model, version, notes = _load(path, label, allow_code)
+    model, version, notes = _load(path, label, archive, allow_code)
     from edgekit.frontends.tf_export import export_keras
 
     return export_keras(model, label), version, notes
@@ -65,19 +67,34 @@ def _weight_files(path: Path) -> list[str]:
         return [name for name in archive.namelist() if name.endswith(".h5")]
 
 
-def _load(path: Path, label: str, allow_code: bool) -> tuple[Any, str, list[str]]:
+def _load(path: Path, label: str, archive: bool, allow_code: bool) -> tuple[Any, str, list[str]]:
     keras = _import("keras", "tensorflow")
     try:
         return _attempt(keras.saving.load_model, path, allow_code), keras.__version__, []
     except Exception as error:
         # Keras reports a damaged file by whatever exception it leads to.
         first = _line(error)
+        if _written_by_keras_3(path, archive):
+            raise ModelFileError(
+                f"{label} is not readable by Keras {keras.__version__}: {first}.",
+                hint="it is damaged, or needs another version of Keras",
+            ) from error
     legacy = _import("tf_keras", "tf-keras")
     try:
         model = _attempt(legacy.models.load_model, path, allow_code)
     except Exception as e:
         raise _failure(label, first, _line(e)) from e
     return model, legacy.__version__, [_FALLBACK.format(first)]
+
+
+def _written_by_keras_3(path: Path, archive: bool) -> bool:
+    if not archive:
+        return keras_version(path, path.name).startswith("3")
+    try:
+        metadata = json.loads(read_member(path, "metadata.json", _METADATA_LIMIT))
+    except (ModelFileError, ValueError, RecursionError):
+        return False
+    return isinstance(metadata, dict) and str(metadata.get("keras_version")).startswith("3")
 
 
 def _attempt(load: Callable[..., Any], path: Path, allow_code: bool) -> Any:
