@@ -24,6 +24,7 @@ from edgekit.converters.tflite.encodings import DEQUANTIZE, QUANTIZE, Encoding
 from edgekit.converters.tflite.kernels import KERNELS, WHY_NOT, Kernel, Sides
 from edgekit.converters.tflite.lowering import ACTIVATION, Lowering, operand
 from edgekit.converters.tflite.products import realise_weights, weights_refusal
+from edgekit.converters.tflite.quantized_finish import finish
 from edgekit.converters.tflite.quantized_values import Values, is_float
 from edgekit.errors import Reason
 
@@ -65,7 +66,7 @@ def absorb(model: onnx_ir.Model, ctx: Lowering) -> tuple[Reason, ...]:
             _realise(values, node, KERNELS[node.op_type])
         elif not _only_moves(node):
             reasons.append(Reason(node.name or "", node.op_type, why))
-    values.finish(ctx)
+    finish(values, ctx)
     return tuple(reasons) if quantized else ()
 
 

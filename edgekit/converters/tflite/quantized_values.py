@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from edgekit.converters.tflite.encodings import (
 )
 from edgekit.converters.tflite.graph import Tensor
 from edgekit.converters.tflite.kernels import KERNELS
-from edgekit.converters.tflite.lowering import Lowering, constant_of, operand, shape_of
+from edgekit.converters.tflite.lowering import constant_of, operand
 from edgekit.errors import UnsupportedError
 
 _FLOATS = (onnx_ir.DataType.FLOAT, onnx_ir.DataType.FLOAT16, onnx_ir.DataType.DOUBLE)
@@ -38,6 +38,7 @@ class Values:
     Attributes:
         encodings: integer activations → what their numbers mean.
         constants: results of DequantizeLinear on a constant → the integers and their encoding.
+        bound: quantized constants → their tensors.
 
     Raises:
         UnsupportedError: if one value is written with one scale and read with another.
@@ -48,7 +49,7 @@ class Values:
         self.encodings: dict[onnx_ir.Value, Encoding] = {}
         self.constants: dict[onnx_ir.Value, tuple[NDArray[Any], Encoding]] = {}
         self._requantized: dict[onnx_ir.Value, list[onnx_ir.Value]] = {}
-        self._bound: dict[onnx_ir.Value, Tensor] = {}
+        self.bound: dict[onnx_ir.Value, Tensor] = {}
         for node in tuple(graph):
             if node.op_type == QUANTIZE:
                 self._read_quantize(node)
@@ -73,7 +74,7 @@ class Values:
         if data is None:
             self._note(out, encoding)
         elif not out.is_graph_output():
-            fixed = self._initializer(out.name or "constant", quantized(data, encoding))
+            fixed = self.initializer(out.name or "constant", quantized(data, encoding))
             out.replace_all_uses_with(fixed)
             self.graph.remove(node, safe=True)
             self.encodings.pop(out, None)
@@ -93,7 +94,7 @@ class Values:
         if encoding is None:
             real = constant_of_dequantize(node)
             if real is not None:
-                out.replace_all_uses_with(self._initializer(out.name or "constant", real), True)
+                out.replace_all_uses_with(self.initializer(out.name or "constant", real), True)
             return
         if encoding.dtype == "uint8":
             data = (data.astype(np.int16) - 128).astype(np.int8)
@@ -213,14 +214,15 @@ class Values:
 
     def constant(self, name: str, data: NDArray[Any], encoding: Encoding) -> onnx_ir.Value:
         """A quantized constant."""
-        value = self._initializer(f"{name}/{encoding.dtype}", data)
+        value = self.initializer(f"{name}/{encoding.dtype}", data)
         stored = np.ascontiguousarray(data).reshape(data.shape)
-        self._bound[value] = Tensor(
+        self.bound[value] = Tensor(
             value.name or name, encoding.dtype, data.shape, stored, encoding.quantization
         )
         return value
 
-    def _initializer(self, name: str, data: NDArray[Any]) -> onnx_ir.Value:
+    def initializer(self, name: str, data: NDArray[Any]) -> onnx_ir.Value:
+        """A plain constant."""
         taken, unique = self.graph.initializers, name
         while unique in taken:
             unique += "_"
@@ -302,61 +304,6 @@ class Values:
             return
         self.graph.outputs[:] = [new if v is old else v for v in self.graph.outputs]
         old.name, new.name = new.name, old.name
-
-    # Leaving -------------------------------------------------------------------------------
-
-    def finish(self, ctx: Lowering) -> None:
-        """Fold what is left of quantized constants, drop dead pairs, and bind the tensors."""
-        for value, (data, encoding) in self.constants.items():
-            if value.uses() or value.is_graph_output():
-                real = self._initializer(
-                    f"{value.name}/float", dequantized(data, encoding.quantization)
-                )
-                value.replace_all_uses_with(real, replace_graph_outputs=True)
-        self._drop_unused()
-        for value, encoding in self.encodings.items():
-            if value.shape is None:
-                continue  # lowering its node says what is missing
-            tensor = Tensor(value.name or "", encoding.dtype, shape_of(value))
-            if value.is_graph_input():
-                tensor = ctx.tensor(value)
-            tensor.quantization = encoding.quantization
-            ctx.bind(value, tensor)
-        for value, tensor in self._bound.items():
-            ctx.bind(value, tensor)
-
-    def _drop_repeated(self) -> None:
-        """Keep one of the QUANTIZE, or DEQUANTIZE, nodes that do the same."""
-        kept: dict[tuple[str, onnx_ir.Value | None], list[onnx_ir.Value]] = {}
-        for node in tuple(self.graph):
-            if node.op_type not in (QUANTIZE, DEQUANTIZE):
-                continue
-            out, source = node.outputs[0], operand(node, 0)
-            if out not in self.encodings and source not in self.encodings:
-                continue
-            same = kept.setdefault((node.op_type, source), [])
-            twin = next((v for v in same if _is_repeated(v, out, self)), None)
-            if twin is None or out.is_graph_output():
-                same.append(out)
-            else:
-                out.replace_all_uses_with(twin)
-
-    def _drop_unused(self) -> None:
-        self._drop_repeated()
-        for node in reversed(tuple(self.graph)):
-            if node.op_type in (QUANTIZE, DEQUANTIZE) and not _is_used(node.outputs):
-                self.graph.remove(node, safe=True)
-                self.encodings.pop(node.outputs[0], None)
-
-
-def _is_repeated(first: onnx_ir.Value, other: onnx_ir.Value, values: Values) -> bool:
-    if first not in values.encodings:
-        return first.dtype == other.dtype
-    return values.encodings[first].same_as(values.encodings.get(other))
-
-
-def _is_used(values: Iterable[onnx_ir.Value]) -> bool:
-    return any(value.uses() or value.is_graph_output() for value in values)
 
 
 def _int_type(dtype: str) -> onnx_ir.TensorType:

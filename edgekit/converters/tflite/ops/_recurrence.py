@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgekit.converters.tflite.graph import Shape, Tensor
 from edgekit.converters.tflite.lowering import CannotLower, Lowering
+from edgekit.converters.tflite.ops._build import emit as element_wise
 
 Activate = Callable[[Lowering, Tensor], Tensor]
 """Applies an activation function."""
@@ -113,19 +114,16 @@ def scalar(ctx: Lowering, value: float, hint: str) -> Tensor:
 
 
 def emit(ctx: Lowering, builtin: str, *inputs: Tensor, options: Any = None) -> Tensor:
-    """An element-wise operator of which the first operand has the shape of the result."""
-    out = ctx.temporary("float32", inputs[0].shape, builtin.lower())
-    kind = getattr(schema, f"{builtin.title()}OptionsT", None) if options is None else None
-    return ctx.add(builtin, inputs, out, kind() if kind is not None else options)
+    """An element-wise operator."""
+    return element_wise(ctx, builtin, inputs, options=options)
 
 
 def clipped(ctx: Lowering, x: Tensor, bound: float) -> Tensor:
     """Keep a tensor within [-bound, bound]; untouched where the bound is 0."""
     if not bound:
         return x
-    options = schema.MaximumMinimumOptionsT()
-    low = emit(ctx, "MAXIMUM", x, scalar(ctx, -bound, "low"), options=options)
-    return emit(ctx, "MINIMUM", low, scalar(ctx, bound, "high"), options=options)
+    low = emit(ctx, "MAXIMUM", x, scalar(ctx, -bound, "low"))
+    return emit(ctx, "MINIMUM", low, scalar(ctx, bound, "high"))
 
 
 def activations_of(node: onnx_ir.Node, directions: int) -> list[tuple[Activate, ...]]:
