@@ -6,12 +6,14 @@ from pathlib import Path
 
 import onnx_ir
 
+from edgekit.ir.opset import written_opset
 from edgekit.packages import version_of
 
 IR_VERSION = 10
 """Version of the ONNX file format, the lowest that opset 21 goes with.
 
-Opset and format are what ONNX Runtime 1.18, OpenVINO 2024.4 and TensorRT 10.8 and later read.
+Format and opset (20, or 21 where it is needed) are what ONNX Runtime 1.18, OpenVINO 2024.4 and
+TensorRT 10.8 and later read.
 """
 
 SINGLE_FILE_LIMIT = 1 << 30
@@ -44,6 +46,7 @@ def portable(model: onnx_ir.Model) -> onnx_ir.Model:
     names of someone's folders.
     """
     copy = model.clone()
+    copy.opset_imports[""] = written_opset(model)
     copy.ir_version = min(copy.ir_version or IR_VERSION, IR_VERSION)
     copy.producer_name, copy.producer_version = "edgekit", version_of("edgekit")
     copy.doc_string = None

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir
 
 from edgekit.errors import UnsupportedError
+from edgekit.ir.opset import written_opset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,9 +66,11 @@ class Oracle:
     @staticmethod
     def _serialize(model: onnx_ir.Model, folder: Path) -> bytes | str:
         size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value)
+        copy = model.clone()
+        copy.opset_imports[""] = written_opset(model)
         if size < _IN_MEMORY_LIMIT:
-            return onnx_ir.to_proto(model).SerializeToString()
-        onnx_ir.save(model, folder / "model.onnx", external_data="model.data")
+            return onnx_ir.to_proto(copy).SerializeToString()
+        onnx_ir.save(copy, folder / "model.onnx", external_data="model.data")
         return str(folder / "model.onnx")
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -21,6 +21,7 @@ from edgekit.converters.quantized import quantized_nodes
 from edgekit.errors import Reason, UnsupportedError
 from edgekit.ir import Model
 from edgekit.ir.model import shape_of
+from edgekit.ir.opset import written_opset
 from edgekit.packages import import_openvino
 from edgekit.vocabulary import Precision, Target
 
@@ -104,7 +105,7 @@ def reasons_of(model: onnx_ir.Model, message: str) -> tuple[Reason, ...]:
     reasons = [
         _reason(node, "OpenVINO has no such operator")
         for node in model.graph
-        if _called(node) in named or f"{node.op_type}-{model.opset_imports.get('', 0)}" in named
+        if _called(node) in named or f"{node.op_type}-{written_opset(model)}" in named
     ]
     nodes = {node.name: node for node in model.graph}
     for section in _FAILED.findall(message):
