@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgekit.ir import Oracle
 from edgekit.ir.verify import verify
 from edgekit.passes.canonicalize.infer_shapes import InferShapes
 from edgekit.passes.canonicalize.permutations import (
@@ -20,6 +19,7 @@ from edgekit.passes.canonicalize.permutations import (
     without,
 )
 from edgekit.passes.canonicalize.transposes import SinkTransposes
+from edgekit.testing.tflite import reference
 
 _LIMIT = 400
 
@@ -282,12 +282,11 @@ def outputs(model):
     feeds = {
         v.name: rng.normal(size=v.shape.numpy()).astype(np.float32) for v in model.graph.inputs
     }
-    with Oracle(model, threads=1, exact=True) as oracle:
-        return oracle.run(feeds)
+    return reference(model, feeds)  # ONNX Runtime drops some pairs of Q and DQ
 
 
 @given(models())
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_random_graphs_compute_the_same_with_no_more_transposed(model):
     InferShapes()(model)
     expected, before = outputs(model), moved_elements(model)
