@@ -41,7 +41,8 @@ class InferShapes(InPlacePass):
         for value, (dtype, old) in zip(values, before, strict=True):
             new_type, new = inferred.get(value.name or "", (None, None))
             value.type = new_type or dtype
-            sizes = _merge(new, _keep(old, symbols), symbols, declared=False)
+            believed = None if new is not None and _inferable(value) else _keep(old, symbols)
+            sizes = _merge(new, believed, symbols, declared=False)
             value.shape = None if sizes is None else onnx_ir.Shape(sizes)
         relate_sizes(model, symbols)
         for value, sizes in declared.items():

@@ -11,7 +11,7 @@ from edgekit.passes.canonicalize.deduplicate_constants import DeduplicateConstan
 from edgekit.passes.canonicalize.drop_zero_states import DropZeroStates
 from edgekit.passes.canonicalize.eliminate_common import EliminateCommon
 from edgekit.passes.canonicalize.explicit_pads import ExplicitPads
-from edgekit.passes.canonicalize.find_fault import find_fault
+from edgekit.passes.canonicalize.find_fault import find_fault, find_torn_constant
 from edgekit.passes.canonicalize.fold_affine import FoldAffine
 from edgekit.passes.canonicalize.fold_constants import FoldConstants
 from edgekit.passes.canonicalize.fold_pads import FoldPads
@@ -114,6 +114,9 @@ def canonicalize(model: Model) -> Model:
         UnsupportedError: if the graph cannot be brought to opset 21.
         ModelFileError: if the graph is not valid ONNX.
     """
+    torn = find_torn_constant(model.ir)
+    if torn is not None:
+        raise _invalid(model, torn)
     try:
         copy = model.clone()
         run_passes(copy.ir, canonical_passes())
@@ -123,8 +126,11 @@ def canonicalize(model: Model) -> Model:
         complaint = find_fault(model.ir)
         if complaint is None:
             raise
-        raise ModelFileError(
-            f"'{model.name}' is not a valid ONNX model: {complaint}",
-            hint="export it again; onnx.checker.check_model says the same",
-        ) from e
+        raise _invalid(model, complaint) from e
     return copy
+
+
+def _invalid(model: Model, complaint: str) -> ModelFileError:
+    return ModelFileError(
+        f"'{model.name}' is not a valid ONNX model: {complaint}.", hint="export the model again"
+    )

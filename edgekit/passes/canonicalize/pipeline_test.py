@@ -9,6 +9,7 @@ import onnx_ir
 import onnxruntime
 import pytest
 
+from edgekit.errors import ModelFileError
 from edgekit.ir import Model, Oracle
 from edgekit.ir.verify import verify
 from edgekit.passes.canonicalize.pipeline import canonicalize
@@ -114,6 +115,39 @@ def test_weights_over_2_gb_are_not_serialized(opset):
     y = g.op("Slice", y, starts=[0], ends=[5], axes=[1]) if opset < 10 else g.op("Relu", y)
     after = canonicalize(g.build(y))
     assert after.graph.initializers["weight"].const_value is weight.const_value
+
+
+def test_a_torn_constant_is_a_damaged_file():
+    tensor = onnx.TensorProto(name="w", data_type=1, dims=[1 << 20], raw_data=bytes(8))
+    g = GraphBuilder()
+    g._constants.append(onnx_ir.val("w", const_value=onnx_ir.from_proto(tensor)))
+    with pytest.raises(ModelFileError, match="'w'"):
+        canonicalize(g.build(g.op("Add", g.input("x", [1]), g._constants[0])))
+
+
+def test_a_graph_that_breaks_the_standard_is_a_damaged_file():
+    g = GraphBuilder()
+    with pytest.raises(ModelFileError, match="not a valid ONNX model"):
+        canonicalize(g.build(g.op("Add", g.input("x", [1, 4, 3]), g.op("Squeeze"))))
+
+
+def test_sizes_keep_the_name_of_the_batch_through_flattening_and_resizing():
+    g = GraphBuilder()
+    x = g.input("x", ["N", 4, 8, 8])
+    y = g.op("Resize", x, None, np.array([1, 1, 2, 2], np.float32), mode="nearest")
+    y = g.op("Transpose", g.op("Reshape", y, np.array([-1, 1024])), perm=[1, 0])
+    y = g.op("Reshape", g.op("Transpose", g.op("Sin", y), perm=[1, 0]), np.array([-1, 4, 16, 16]))
+    after = canonicalize(g.build(y))
+    assert after.signature.outputs[0].shape == ("N", 4, 16, 16)
+
+
+def test_stale_shapes_in_the_file_are_not_believed():
+    g = GraphBuilder()
+    y = g.op("Relu", g.input("x", ["N", 3]))
+    y.shape, y.dtype = onnx_ir.Shape([7, 9]), onnx_ir.DataType.FLOAT
+    out = g.op("Sin", y)
+    after = canonicalize(g.build(out))
+    assert [str(d) for d in after.graph[0].outputs[0].shape] == ["N", "3"]
 
 
 def test_neither_tensorflow_nor_torch_is_loaded():
