@@ -25,10 +25,10 @@ _COMPUTE = (
     OpRule(("Conv",), (0,), WeightRule(1, Axis(0)), BiasRule(), conditions=CONV),
     OpRule(
         ("Gemm",),
-        (0,),
+        (0, 1),
         WeightRule(1, Axis(1, "transB", 0)),
         BiasRule(),
-        conditions=(*GEMM, INT32_BIAS),
+        conditions=(*GEMM[1:], INT32_BIAS),
     ),
     OpRule(("MatMul",), (0, 1), WeightRule(1, Axis(-1), rank=2)),
 )

@@ -40,7 +40,7 @@ _RULES = (
         _BIAS,
         conditions=CONV,
     ),
-    OpRule(("Gemm",), (0,), WeightRule(1, Axis(1, "transB", 0)), _BIAS, conditions=GEMM),
+    OpRule(("Gemm",), (0, 1), WeightRule(1, Axis(1, "transB", 0)), _BIAS, conditions=GEMM[1:]),
     OpRule(("MatMul",), (0, 1), WeightRule(1, Axis(-1), rank=2)),
     OpRule(
         ("Add",),

@@ -82,7 +82,7 @@ def _integer_output(graph: onnx_ir.Graph, index: int) -> Edge | None:
     if integers.is_graph_input() or integers.is_graph_output():
         return None
     name = value.name
-    value.name = f"{name}/float"
+    value.name = f"{name}/dequantized"
     integers.name = name
     integers.dtype = _dtype(edge.dtype)
     integers.shape = value.shape
