@@ -7,7 +7,6 @@ import onnx_ir
 from ai_edge_litert import schema_py_generated as schema
 
 from edgekit.converters.tflite.graph import Quantization, Tensor
-from edgekit.converters.tflite.layout import NHWC_DOMAIN
 from edgekit.converters.tflite.lowering import CannotLower, Lower, Lowering, int_attribute
 from edgekit.converters.tflite.windows import (
     VALID,
@@ -17,6 +16,7 @@ from edgekit.converters.tflite.windows import (
     padding_of,
     windows_of,
 )
+from edgekit.passes.canonicalize.transposes import NHWC_DOMAIN
 
 
 def lower_conv(ctx: Lowering, node: onnx_ir.Node) -> None:

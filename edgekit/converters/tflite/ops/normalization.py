@@ -9,7 +9,6 @@ import onnx_ir
 from ai_edge_litert import schema_py_generated as schema
 
 from edgekit.converters.tflite.graph import Shape, Tensor
-from edgekit.converters.tflite.layout import NHWC_DOMAIN
 from edgekit.converters.tflite.lowering import (
     CannotLower,
     Lower,
@@ -20,6 +19,7 @@ from edgekit.converters.tflite.lowering import (
 )
 from edgekit.converters.tflite.ops._build import emit
 from edgekit.converters.tflite.ops.conv import require_channels_last, static
+from edgekit.passes.canonicalize.transposes import NHWC_DOMAIN
 
 
 def lower_batch_norm(ctx: Lowering, node: onnx_ir.Node) -> None:
