@@ -49,6 +49,7 @@ class _Job:
         recipe: what was asked for.
         ranges: of the calibration; None where nothing is quantized.
         probes: samples and what the float model makes of them.
+        sensitive: nodes whose weights float16 must leave alone; empty for other precisions.
         folder: where the bundle is being written.
     """
 
@@ -57,6 +58,7 @@ class _Job:
     recipe: Recipe
     ranges: Ranges | None
     probes: Probe
+    sensitive: tuple[Reason, ...]
     folder: Path
 
 
@@ -110,7 +112,7 @@ def compile_model(
         with stage(progress, "run the float model"):
             batches = None if feed is None else feed.batches(probe_batch(model.signature))
             probes = probe(model, batches, "random" if feed is None else "calibration")
-        job = _Job(source, model, recipe, ranges, probes, folder)
+        job = _Job(source, model, recipe, ranges, probes, _sensitive(model, recipe, probes), folder)
         artifacts = [_artifact(job, converters[target], progress) for target in recipe.targets]
         _refuse_if_nothing_came_out(artifacts, model)
         manifest = _manifest(job, feed, artifacts)
@@ -149,6 +151,14 @@ _PERMUTATIONS = {Layout.NCHW: (0, 3, 1, 2), Layout.NHWC: (0, 2, 3, 1)}
 """To a layout from the other one."""
 
 
+def _sensitive(model: Model, recipe: Recipe, probes: Probe) -> tuple[Reason, ...]:
+    if recipe.precision is not Precision.FP16:
+        return ()
+    from edgekit.passes.half import sensitive_nodes
+
+    return sensitive_nodes(model.ir, [feeds for feeds, _ in probes.batches])
+
+
 def _calibrate(
     model: Model,
     feed: DataSource,
@@ -182,7 +192,8 @@ def _artifact(job: _Job, converter: Converter, progress: Progress) -> Artifact:
             graph, plan, inputs, outputs = _prepare(job, converter)
             folder = job.folder / target
             folder.mkdir()
-            options = EmitOptions(job.recipe.precision, job.recipe.io, job.recipe.cpu)
+            keep = frozenset(reason.node for reason in job.sensitive)
+            options = EmitOptions(job.recipe.precision, job.recipe.io, job.recipe.cpu, keep)
             emitted = converter.emit(graph, folder, options)
     except UnsupportedError as e:
         _remove(job.folder / target)
@@ -210,7 +221,7 @@ def _artifact(job: _Job, converter: Converter, progress: Progress) -> Artifact:
         outputs=outputs,
         files=files,
         verification=check,
-        float_nodes=_merged(plan, emitted),
+        float_nodes=_merged(job.sensitive if plan is None else plan.float_nodes, emitted),
         notes=(*emitted.notes, *notes),
     )
 
@@ -287,8 +298,7 @@ def _beyond_rounding(job: _Job, check: Verification) -> str | None:
     )
 
 
-def _merged(plan: QuantPlan | None, emitted: Emitted) -> tuple[Reason, ...]:
-    planned = () if plan is None else plan.float_nodes
+def _merged(planned: tuple[Reason, ...], emitted: Emitted) -> tuple[Reason, ...]:
     known = {reason.node for reason in planned}
     return (*planned, *(r for r in emitted.float_nodes if r.node not in known))
 

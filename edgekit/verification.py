@@ -22,6 +22,7 @@ _HELD_BYTES = 64 << 20
 """Samples and reference outputs held at a time stay below this, whatever the model's size."""
 
 _RANDOM_SAMPLES = 8
+_WAVES = 8
 
 
 @dataclass(frozen=True)
@@ -83,17 +84,36 @@ def samples_in(signature: Signature, feeds: Mapping[str, NDArray[Any]]) -> int:
 
 
 def random_batches(signature: Signature) -> Iterator[Arrays]:
-    """Seeded random inputs: normal floats, and integers that are 0 or 1 (safe as indices)."""
+    """Seeded random inputs.
+
+    Floats are normal noise in one half of the samples and smooth waves in the other, since
+    networks treat the two very differently; integers are 0 or 1, which is safe for indices.
+    """
     rng = np.random.default_rng(0)
-    for _ in range(_RANDOM_SAMPLES):
-        yield {spec.name: _random(spec, rng) for spec in signature.inputs}
+    for index in range(_RANDOM_SAMPLES):
+        yield {spec.name: _random(spec, rng, smooth=index % 2 == 1) for spec in signature.inputs}
 
 
-def _random(spec: TensorSpec, rng: np.random.Generator) -> NDArray[Any]:
+def _random(spec: TensorSpec, rng: np.random.Generator, *, smooth: bool) -> NDArray[Any]:
     shape = tuple(size if isinstance(size, int) else 1 for size in spec.shape)
-    if np.issubdtype(np.dtype(spec.dtype), np.floating):
-        return rng.normal(size=shape).astype(spec.dtype)
-    return rng.integers(0, 2, shape).astype(spec.dtype)
+    if not np.issubdtype(np.dtype(spec.dtype), np.floating):
+        return rng.integers(0, 2, shape).astype(spec.dtype)
+    if smooth:
+        return _waves(shape, rng).astype(spec.dtype)
+    return rng.normal(size=shape).astype(spec.dtype)
+
+
+def _waves(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[Any]:
+    """A sum of plane waves of up to three periods along each axis, with unit variance."""
+    total: NDArray[Any] = np.zeros(shape)
+    for _ in range(_WAVES):
+        phase = np.full(shape, rng.uniform(0, 2 * np.pi))
+        for axis, size in enumerate(shape):
+            steps = np.linspace(0, 2 * np.pi * rng.uniform(-3, 3), size)
+            phase += steps.reshape([-1 if a == axis else 1 for a in range(len(shape))])
+        total += np.cos(phase)
+    total *= math.sqrt(2 / _WAVES)
+    return total
 
 
 @dataclass
@@ -156,7 +176,8 @@ def quantize(array: NDArray[Any], port: Port) -> NDArray[Any]:
         return array
     kind = np.iinfo(port.spec.dtype)
     stored = np.rint(array / np.float32(port.scale)) + port.zero_point
-    return np.clip(stored, kind.min, kind.max).astype(port.spec.dtype)
+    clipped: NDArray[Any] = np.clip(stored, kind.min, kind.max).astype(port.spec.dtype)
+    return clipped
 
 
 def dequantize(array: NDArray[Any], port: Port) -> NDArray[Any]:

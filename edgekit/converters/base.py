@@ -24,11 +24,13 @@ class EmitOptions:
         precision: its arithmetic. For INT8 the graph comes with Q/DQ pairs in place.
         io: the type of its inputs and outputs. For INT8 the graph's edges are int8 already.
         cpu: which x86 CPUs an INT8 artifact must be exact on.
+        keep_float32: names of nodes whose weights stay float32 in an FP16 artifact.
     """
 
     precision: Precision = Precision.FP32
     io: IoType = IoType.FLOAT
     cpu: CpuPolicy = CpuPolicy.PORTABLE
+    keep_float32: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

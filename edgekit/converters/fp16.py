@@ -18,18 +18,13 @@ from numpy.typing import NDArray
 
 from edgekit.converters.constants import drop_unused_constants
 from edgekit.errors import Reason
+from edgekit.passes.half import LARGEST, SMALL_CONSTANT
 
 FLOAT = onnx_ir.DataType.FLOAT
 FLOAT16 = onnx_ir.DataType.FLOAT16
 
-LARGEST = float(np.finfo(np.float16).max)
-"""Largest finite float16, 65504."""
-
 SMALLEST = float(np.finfo(np.float16).smallest_subnormal)
 """Smallest positive float16, about 6e-8."""
-
-SMALL_CONSTANT = 256
-"""Elements below which storing a constant as float16 saves nothing worth a node."""
 
 FP16_NOTE = "weights are stored in float16 and computed with in float32"
 """What the artifacts made by `store_fp16` say of themselves."""
@@ -71,7 +66,7 @@ class Half:
     float_nodes: tuple[Reason, ...]
 
 
-def store_fp16(model: onnx_ir.Model) -> Half:
+def store_fp16(model: onnx_ir.Model, keep: Collection[str] = ()) -> Half:
     """Store float32 constants as float16, each followed by a Cast back to float32.
 
     Consumers fold the Cast when they load the file, so that speed and arithmetic are those of
@@ -80,6 +75,7 @@ def store_fp16(model: onnx_ir.Model) -> Half:
 
     Args:
         model: a canonical graph; it is not changed.
+        keep: names of nodes whose weights stay float32.
     """
     copy = model.clone()
     graph = copy.graph
@@ -88,7 +84,7 @@ def store_fp16(model: onnx_ir.Model) -> Half:
         array = _float_array(value)
         if array is None or array.ndim < 2 or array.size < SMALL_CONSTANT:
             continue
-        if value.is_graph_output():
+        if value.is_graph_output() or any(node.name in keep for node in _users(value)):
             continue
         if problem := unfit(array):
             kept.extend(

@@ -69,7 +69,7 @@ class Oracle:
         copy = model.clone()
         copy.opset_imports[""] = written_opset(model)
         if size < _IN_MEMORY_LIMIT:
-            return onnx_ir.to_proto(copy).SerializeToString()
+            return bytes(onnx_ir.to_proto(copy).SerializeToString())
         onnx_ir.save(copy, folder / "model.onnx", external_data="model.data")
         return str(folder / "model.onnx")
 

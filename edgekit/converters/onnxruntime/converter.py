@@ -58,7 +58,7 @@ class OnnxRuntimeConverter(Converter):
         path = folder / f"{artifact_stem(model, options)}.onnx"
         if options.precision is not Precision.FP16:
             return Emitted(path, write_onnx(model.ir, path))
-        half = store_fp16(model.ir)
+        half = store_fp16(model.ir, options.keep_float32)
         notes = (FP16_NOTE, *map(str, half.float_nodes))
         return Emitted(path, write_onnx(half.model, path), notes=notes)
 

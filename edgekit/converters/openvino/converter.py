@@ -62,7 +62,7 @@ class OpenVINOConverter(Converter):
         notes: tuple[str, ...] = ()
         found: tuple[Reason, ...] = ()
         if options.precision is Precision.FP16:
-            half = store_fp16(model.ir)
+            half = store_fp16(model.ir, options.keep_float32)
             model = replace(model, ir=half.model)
             notes = (FP16_NOTE, *map(str, half.float_nodes))
         with _read(model) as read:

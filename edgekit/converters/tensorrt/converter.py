@@ -70,7 +70,7 @@ class TensorRTConverter(Converter):
     def _emit(self, model: Model, folder: Path, options: EmitOptions) -> Emitted:
         if reasons := tuple(unsupported(model.graph)):
             raise self.refuse(model, reasons)
-        graph, kept = self._typed(model, options.precision)
+        graph, kept = self._typed(model, options)
         _name_nodes(graph.graph)
         profiles = profiles_of(v for v in graph.graph.inputs if v.const_value is None)
         if violations := lint(graph, profiles):
@@ -91,14 +91,14 @@ class TensorRTConverter(Converter):
         )
 
     @staticmethod
-    def _typed(model: Model, precision: Precision) -> tuple[onnx_ir.Model, tuple[Reason, ...]]:
+    def _typed(model: Model, options: EmitOptions) -> tuple[onnx_ir.Model, tuple[Reason, ...]]:
         graph = model.ir.clone()
         spell_out_single_steps(graph)
-        if precision is not Precision.INT8:
+        if options.precision is not Precision.INT8:
             spell_out(graph)
-        if precision is not Precision.FP16:
+        if options.precision is not Precision.FP16:
             return graph, ()
-        half = compute_fp16(graph)
+        half = compute_fp16(graph, options.keep_float32)
         return half.model, half.float_nodes
 
     @staticmethod

@@ -54,7 +54,7 @@ class TFLiteConverter(Converter):
             raise self.refuse(model, lowered.reasons)
         notes: tuple[str, ...] = ()
         if options.precision is Precision.FP16:
-            store_half(lowered.graph)
+            store_half(lowered.graph, options.keep_float32)
             notes = (FP16_NOTE,)
         path = folder / f"{artifact_stem(model, options)}.tflite"
         description = f"{model.name} ({options.precision}), written by edgekit"

@@ -6,18 +6,27 @@ weights as they are, others widen them once when the model is loaded.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from edgekit.converters.fp16 import LARGEST, SMALL_CONSTANT
 from edgekit.converters.tflite.graph import Graph, Operator, Tensor
+from edgekit.passes.half import rounds
 
 
-def store_half(graph: Graph) -> None:
-    """Store float32 constants as float16, in place. Those out of its range stay as they are."""
+def store_half(graph: Graph, keep: Collection[str] = ()) -> None:
+    """Store float32 weights as float16, in place.
+
+    Args:
+        graph: the lowered graph.
+        keep: names of IR nodes whose weights stay float32.
+    """
     widened: dict[int, Tensor] = {}
     added: list[Operator] = []
     for operator in graph.operators:
+        if operator.origin in keep:
+            continue
         for index, tensor in enumerate(operator.inputs):
             if tensor is None or not _shrinks(tensor):
                 continue
@@ -28,9 +37,7 @@ def store_half(graph: Graph) -> None:
 
 
 def _shrinks(tensor: Tensor) -> bool:
-    if tensor.data is None or tensor.dtype != "float32" or tensor.data.size < SMALL_CONSTANT:
-        return False
-    return bool(np.abs(tensor.data).max() <= LARGEST)
+    return tensor.data is not None and rounds(tensor.data)
 
 
 def _widen(tensor: Tensor, added: list[Operator]) -> Tensor:
