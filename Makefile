@@ -10,7 +10,7 @@ JOBS ?= 2
 .PHONY: demo test lint types tests package install clean
 
 demo: install
-	$(BIN)/python examples/digits/run.py out/digits
+	$(BIN)/python examples/digits/demo.py out/digits
 
 test: lint types tests
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import keras
-from data import digits
+from dataset import digits
 from keras import layers
 
 

@@ -1,6 +1,6 @@
 """The demo: a trained Keras model → four INT8 artifacts, each compared with float.
 
-    python examples/digits/run.py [OUTPUT]
+    python examples/digits/demo.py [OUTPUT]
 
 Calibrates on a part of the training images and evaluates every artifact on its own runtime, on
 test images that neither training nor calibration has seen.
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from data import Array, digits
+from dataset import Array, digits
 
 import edgekit
 from edgekit import registry

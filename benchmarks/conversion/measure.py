@@ -1,6 +1,6 @@
 """How long a conversion takes and how much memory, as a whole cold process, against peers.
 
-    python benchmarks/conversion/run.py [MODEL DATA] [--runs N] [--peer NAME='COMMAND']...
+    python benchmarks/conversion/measure.py [MODEL DATA] [--runs N] [--peer NAME='COMMAND']...
 
 Each command is run in turn (ours, peer, ours, peer, ...), so that a machine whose speed drifts
 drifts for all of them. Wall time is the median; memory is the largest process of the command.
@@ -73,7 +73,7 @@ def demo_files(folder: Path) -> tuple[Path, Path]:
     import numpy as np
 
     sys.path.insert(0, str(DEMO))
-    from data import digits
+    from dataset import digits
 
     data = folder / "digits.npz"
     np.savez(data, image=digits()[0][:256])
