@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir
 
 from edgekit.ir.model import Model
@@ -30,7 +31,8 @@ def quantized_io(model: Model) -> tuple[Model, dict[str, Edge]]:
 
     An input that only QuantizeLinear reads becomes the integers that come out of it; an output
     that comes from DequantizeLinear becomes the integers that go in. Others stay as they are, as
-    does any edge with more than one scale.
+    does any edge with more than one scale. All integers are int8, whatever the target computes
+    in, so that one data file feeds every artifact: uint8 edges get a step that shifts by 128.
 
     Args:
         model: a graph with Q/DQ pairs. It is not changed.
@@ -60,6 +62,8 @@ def _integer_input(graph: onnx_ir.Graph, index: int) -> Edge | None:
     edges = [_edge(node) if node.op_type == "QuantizeLinear" else None for node in readers]
     if edges[0] is None or any(edge != edges[0] for edge in edges):
         return None
+    if edges[0].dtype == "uint8":
+        return _shifted_input(graph, index, edges[0])
     integers = onnx_ir.Value(
         name=value.name, shape=value.shape, type=onnx_ir.TensorType(_dtype(edges[0].dtype))
     )
@@ -81,6 +85,8 @@ def _integer_output(graph: onnx_ir.Graph, index: int) -> Edge | None:
         return None
     if integers.is_graph_input() or integers.is_graph_output():
         return None
+    if edge.dtype == "uint8":
+        return _shifted_output(graph, index, edge)
     name = value.name
     value.name = f"{name}/dequantized"
     integers.name = name
@@ -90,6 +96,57 @@ def _integer_output(graph: onnx_ir.Graph, index: int) -> Edge | None:
     if not value.uses() and not value.is_graph_output():
         graph.remove(node, safe=True)
     return edge
+
+
+def _shifted_input(graph: onnx_ir.Graph, index: int, edge: Edge) -> Edge:
+    """Input float → Q uint8 becomes int8 → DQ int8 → Q uint8, which loses nothing."""
+    value, signed = graph.inputs[index], _signed(edge)
+    integers = onnx_ir.Value(
+        name=value.name, shape=value.shape, type=onnx_ir.TensorType(onnx_ir.DataType.INT8)
+    )
+    real = f"{value.name}/real"
+    value.name = None
+    node = _node(graph, "DequantizeLinear", integers, signed, real, onnx_ir.DataType.FLOAT)
+    graph.insert_before(graph[0], node)
+    value.replace_all_uses_with(node.outputs[0])
+    graph.inputs[index] = integers
+    return signed
+
+
+def _shifted_output(graph: onnx_ir.Graph, index: int, edge: Edge) -> Edge:
+    """DQ uint8 → output float becomes DQ uint8 → Q int8 → output int8, which loses nothing."""
+    value, signed = graph.outputs[index], _signed(edge)
+    name = value.name or ""
+    value.name = f"{name}/real"
+    node = _node(graph, "QuantizeLinear", value, signed, name, onnx_ir.DataType.INT8)
+    graph.append(node)
+    graph.outputs[index] = node.outputs[0]
+    return signed
+
+
+def _signed(edge: Edge) -> Edge:
+    return Edge("int8", edge.scale, edge.zero_point - 128)
+
+
+def _node(
+    graph: onnx_ir.Graph,
+    op: str,
+    source: onnx_ir.Value,
+    edge: Edge,
+    result: str,
+    dtype: onnx_ir.DataType,
+) -> onnx_ir.Node:
+    """A Q or DQ node with its parameters, not in the graph yet."""
+    parameters = []
+    for what, array in (
+        ("scale", np.array(edge.scale, np.float32)),
+        ("zero_point", np.array(edge.zero_point, edge.dtype)),
+    ):
+        constant = onnx_ir.tensor(array, name=f"{result}/edge_{what}")
+        parameters.append(onnx_ir.val(constant.name or what, const_value=constant))
+        graph.register_initializer(parameters[-1])
+    output = onnx_ir.Value(name=result, shape=source.shape, type=onnx_ir.TensorType(dtype))
+    return onnx_ir.node(op, [source, *parameters], outputs=[output], name=f"{result}/{op}")
 
 
 def _edge(node: onnx_ir.Node) -> Edge | None:
