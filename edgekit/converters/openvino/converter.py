@@ -18,7 +18,7 @@ from edgekit.converters.fp16 import FP16_NOTE, store_fp16
 from edgekit.converters.onnx_file import SINGLE_FILE_LIMIT, constant_bytes, portable, write_onnx
 from edgekit.converters.openvino.support import misread
 from edgekit.converters.quantized import quantized_nodes
-from edgekit.errors import Reason, UnsupportedError
+from edgekit.errors import OutputError, Reason, UnsupportedError
 from edgekit.ir import Model
 from edgekit.ir.model import shape_of
 from edgekit.ir.opset import written_opset
@@ -68,7 +68,7 @@ class OpenVINOConverter(Converter):
         with _read(model) as read:
             graph = _with_ports(model, read)
             # OpenVINO's own compression would round biases too, and shift every output.
-            openvino.save_model(graph, str(path), compress_to_fp16=False)
+            _save(openvino, graph, path)
             if options.precision is Precision.INT8:
                 found, notes = _int8_evidence(model, graph)
         files = (path, path.with_suffix(".bin"))
@@ -92,6 +92,17 @@ def _read(model: Model) -> Iterator[Any]:
                 reasons=reasons_of(model.ir, str(e)),
             ) from e
         yield graph
+
+
+def _save(openvino: Any, graph: Any, path: Path) -> None:
+    try:
+        openvino.save_model(graph, str(path), compress_to_fp16=False)
+    except RuntimeError as e:
+        # The graph was checked when it was read: what fails now is the file.
+        raise OutputError(
+            f"OpenVINO cannot write '{path.name}': {_last_line(str(e))}",
+            hint="free some space, or choose a folder on another disk",
+        ) from e
 
 
 def reasons_of(model: onnx_ir.Model, message: str) -> tuple[Reason, ...]:
