@@ -27,7 +27,7 @@ def edgekit(*words, cwd=None, **options):
     return done
 
 
-def refused(done, code, *messages):
+def assert_refused(done, code, *messages):
     """The command ended with this exit code and one message on stderr that says all of these."""
     assert done.returncode == code, done.stderr + done.stdout
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -36,7 +36,7 @@ def refused(done, code, *messages):
         assert message in done.stderr, done.stderr
 
 
-def nothing_else(folder, *names):
+def assert_nothing_else(folder, *names):
     assert sorted(p.name for p in folder.iterdir()) == sorted(names)
 
 
@@ -130,8 +130,8 @@ def test_float16(cnn, tmp_path):
 
 def test_int8_without_data(cnn, tmp_path):
     done = edgekit("convert", cnn[0], "-p", "int8", "-o", tmp_path / "out")
-    refused(done, 2, "int8 needs calibration data", "-c DATA")
-    nothing_else(tmp_path, "cnn.onnx", "data.npz")
+    assert_refused(done, 2, "int8 needs calibration data", "-c DATA")
+    assert_nothing_else(tmp_path, "cnn.onnx", "data.npz")
 
 
 def test_usage(cnn, tmp_path):
@@ -139,7 +139,7 @@ def test_usage(cnn, tmp_path):
     assert edgekit("convert").returncode == 2
     assert edgekit("nonsense").returncode == 2
     assert edgekit("convert", cnn[0], "--samples", "0").returncode == 2
-    refused(
+    assert_refused(
         edgekit("convert", cnn[0], "--io", "int8", "-o", tmp_path / "out"), 2, "--precision int8"
     )
 
@@ -149,12 +149,12 @@ def test_an_existing_folder(cnn, tmp_path):
     out.mkdir()
     (out / "mine.txt").write_text("precious")
     words = ("convert", cnn[0], "-t", "onnxruntime", "-o", out)
-    refused(edgekit(*words), 6, "not empty")
-    refused(edgekit(*words, "--force"), 6, "does not replace")
+    assert_refused(edgekit(*words), 6, "not empty")
+    assert_refused(edgekit(*words, "--force"), 6, "does not replace")
     assert (out / "mine.txt").read_text() == "precious"
     (out / "mine.txt").unlink()
     assert edgekit(*words).returncode == 0
-    refused(edgekit(*words), 6, "--force")
+    assert_refused(edgekit(*words), 6, "--force")
     assert edgekit(*words, "--force").returncode == 0
 
 
@@ -177,21 +177,21 @@ def test_a_file_that_is_no_model(tmp_path, name, content):
         (tmp_path / name).write_bytes(content)
     done = edgekit("convert", tmp_path / name, "-o", tmp_path / "out")
     assert done.returncode in (4, 6), done.stderr
-    refused(done, done.returncode, name)
-    nothing_else(tmp_path, *([] if content is None else [name]))
+    assert_refused(done, done.returncode, name)
+    assert_nothing_else(tmp_path, *([] if content is None else [name]))
 
 
 def test_a_truncated_model(cnn, tmp_path):
     content = cnn[0].read_bytes()
     cnn[0].write_bytes(content[: len(content) // 2])
-    refused(edgekit("convert", cnn[0], "-o", tmp_path / "out"), 6, "cnn.onnx")
-    refused(edgekit("inspect", cnn[0]), 6, "cnn.onnx")
-    nothing_else(tmp_path, "cnn.onnx", "data.npz")
+    assert_refused(edgekit("convert", cnn[0], "-o", tmp_path / "out"), 6, "cnn.onnx")
+    assert_refused(edgekit("inspect", cnn[0]), 6, "cnn.onnx")
+    assert_nothing_else(tmp_path, "cnn.onnx", "data.npz")
 
 
 def test_an_empty_folder_is_no_saved_model(tmp_path):
     (tmp_path / "model").mkdir()
-    refused(edgekit("convert", tmp_path / "model", "-o", tmp_path / "out"), 6, "model")
+    assert_refused(edgekit("convert", tmp_path / "model", "-o", tmp_path / "out"), 6, "model")
 
 
 def test_a_zip_bomb(tmp_path):
@@ -200,8 +200,8 @@ def test_a_zip_bomb(tmp_path):
         archive.writestr("metadata.json", "{}")
         archive.writestr("config.json", b" " * (300 << 20))
         archive.writestr("model.weights.h5", b"")
-    refused(edgekit("convert", bomb, "-o", tmp_path / "out"), 6, "bomb.keras")
-    nothing_else(tmp_path, "bomb.keras")
+    assert_refused(edgekit("convert", bomb, "-o", tmp_path / "out"), 6, "bomb.keras")
+    assert_nothing_else(tmp_path, "bomb.keras")
 
 
 def test_an_operator_that_nobody_knows(tmp_path):
@@ -210,8 +210,10 @@ def test_an_operator_that_nobody_knows(tmp_path):
         "g (float[1, 4] x) => (float[1, 4] y) { y = acme.Frobnicate(x) }"
     )
     onnx_ir.save(model, tmp_path / "odd.onnx")
-    refused(edgekit("convert", tmp_path / "odd.onnx", "-o", tmp_path / "out"), 4, "Frobnicate")
-    nothing_else(tmp_path, "odd.onnx")
+    assert_refused(
+        edgekit("convert", tmp_path / "odd.onnx", "-o", tmp_path / "out"), 4, "Frobnicate"
+    )
+    assert_nothing_else(tmp_path, "odd.onnx")
 
 
 def test_one_target_cannot_take_the_model(tmp_path):
@@ -220,11 +222,11 @@ def test_one_target_cannot_take_the_model(tmp_path):
     )
     onnx_ir.save(model, tmp_path / "det.onnx")
     words = ("convert", tmp_path / "det.onnx", "-t", "tflite", "-t", "onnxruntime")
-    refused(edgekit(*words, "-o", tmp_path / "out"), 4, "1 of 2 targets", "Det", "tflite")
+    assert_refused(edgekit(*words, "-o", tmp_path / "out"), 4, "1 of 2 targets", "Det", "tflite")
     bundle = Bundle.open(tmp_path / "out")
     assert [a.status for a in bundle.artifacts] == ["failed", "verified"]
     assert not (tmp_path / "out" / "tflite").exists()
-    refused(edgekit(*words[:4], "-o", tmp_path / "alone"), 4, "Det")
+    assert_refused(edgekit(*words[:4], "-o", tmp_path / "alone"), 4, "Det")
     assert not (tmp_path / "alone").exists()
 
 
@@ -232,8 +234,8 @@ def test_an_old_file_that_the_runtime_refuses(tmp_path):
     model = shared("models/rejected_person_detect.tflite")
     done = edgekit("convert", model, "-o", tmp_path / "out")
     assert done.returncode in (4, 6)
-    refused(done, done.returncode, "rejected_person_detect.tflite")
-    nothing_else(tmp_path)
+    assert_refused(done, done.returncode, "rejected_person_detect.tflite")
+    assert_nothing_else(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -263,8 +265,8 @@ def test_data_that_does_not_fit(cnn, tmp_path, arrays, message):
         "-o",
         tmp_path / "out",
     )
-    refused(done, 6, message)
-    nothing_else(tmp_path, "bad.npz", "cnn.onnx", "data.npz")
+    assert_refused(done, 6, message)
+    assert_nothing_else(tmp_path, "bad.npz", "cnn.onnx", "data.npz")
 
 
 @pytest.mark.parametrize("data", ["gone.npz", "no.such.module:function", "cnn.onnx"])
@@ -273,8 +275,8 @@ def test_no_data(cnn, tmp_path, data):
         "convert", cnn[0], "-t", "onnxruntime", "-p", "int8", "-c", data, "-o", "out", cwd=tmp_path
     )
     assert done.returncode in (2, 6), done.stderr
-    refused(done, done.returncode, data.partition(":")[0])
-    nothing_else(tmp_path, "cnn.onnx", "data.npz")
+    assert_refused(done, done.returncode, data.partition(":")[0])
+    assert_nothing_else(tmp_path, "cnn.onnx", "data.npz")
 
 
 def no_large_files():
@@ -285,13 +287,13 @@ def no_large_files():
 def test_a_disk_that_takes_no_more(cnn, tmp_path, target):
     out = tmp_path / "out"
     done = edgekit("convert", cnn[0], "-t", target, "-o", out, preexec_fn=no_large_files)
-    refused(done, 6, "cannot write")
-    nothing_else(tmp_path, "cnn.onnx", "data.npz")
+    assert_refused(done, 6, "cannot write")
+    assert_nothing_else(tmp_path, "cnn.onnx", "data.npz")
 
 
 def test_a_path_that_cannot_be_made(cnn, tmp_path):
     done = edgekit("convert", cnn[0], "-t", "onnxruntime", "-o", cnn[0] / "out")
-    refused(done, 6, "cannot write")
+    assert_refused(done, 6, "cannot write")
 
 
 @pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM])
@@ -307,7 +309,7 @@ def test_killed_while_it_works(cnn, tmp_path, death):
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert f"ended by {death.name}" in errors
-    nothing_else(tmp_path, "cnn.onnx", "data.npz")
+    assert_nothing_else(tmp_path, "cnn.onnx", "data.npz")
 
 
 def test_the_whole_command_killed(cnn, tmp_path):
@@ -322,7 +324,7 @@ def test_the_whole_command_killed(cnn, tmp_path):
     assert not out.exists()
     done = edgekit("convert", cnn[0], "-t", "onnxruntime", "-o", out)
     assert done.returncode == 0
-    nothing_else(tmp_path, "cnn.onnx", "data.npz", "out")
+    assert_nothing_else(tmp_path, "cnn.onnx", "data.npz", "out")
 
 
 def wait_for(condition):
@@ -341,7 +343,7 @@ def test_a_crash_in_native_code_is_a_message(tmp_path):
         "sys.exit(supervise(os.abort, lambda pid: print('cleaned')))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    refused(done, 6, "crashed", "SIGABRT")
+    assert_refused(done, 6, "crashed", "SIGABRT")
     assert done.stdout == "cleaned\n"
 
 
@@ -381,8 +383,8 @@ def test_build_needs_tensorrt(cnn, tmp_path):
     assert edgekit("convert", cnn[0], "-t", "tensorrt", "-o", out).returncode == 0
     done = edgekit("build", out)
     if done.returncode == 5:
-        refused(done, 5)
-    refused(edgekit("build", tmp_path), 6, "not a bundle")
+        assert_refused(done, 5)
+    assert_refused(edgekit("build", tmp_path), 6, "not a bundle")
 
 
 def test_version():
