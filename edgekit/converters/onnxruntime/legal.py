@@ -56,7 +56,7 @@ _SAME_SCALE = (
     OpRule(
         ("Expand", "Gather", "Pad", "Slice", "Split", "Tile"), (0,), same_scale=True, passive=True
     ),
-    OpRule(("Concat",), same_scale=True, passive=True),
+    OpRule(("Concat",), passive=True),  # QLinearConcat rescales each of its operands
 )
 
 LEGAL = LegalOps(

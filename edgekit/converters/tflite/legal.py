@@ -58,7 +58,7 @@ _COMPUTE = (
 _ARITHMETIC = (
     OpRule(("Add", "Sub", "Mul")),
     OpRule(("Max", "Min"), same_scale=True),
-    OpRule(("Abs", "Exp", "Log")),
+    OpRule(("Abs",)),
     # MEAN and SUM rescale; GlobalAveragePool is a MEAN over the spatial axes.
     OpRule(("GlobalAveragePool", "ReduceMean", "ReduceSum"), (0,)),
 )
@@ -119,6 +119,7 @@ _FUSED = (
 )
 
 _BY_TABLE = "TFLite computes it in float"
+_STEEP = "its operand or result spans more orders of magnitude than 8 bits hold"
 _RECURRENT = "integer recurrent layers need ranges of tensors inside the cell"
 
 LEGAL = LegalOps(
@@ -133,6 +134,7 @@ LEGAL = LegalOps(
     float_reasons={
         **dict.fromkeys(("LSTM", "GRU", "RNN"), _RECURRENT),
         **dict.fromkeys(("LayerNormalization", "InstanceNormalization"), _BY_TABLE),
+        **dict.fromkeys(("Exp", "Log", "Sqrt", "Reciprocal", "Pow"), _STEEP),
         **dict.fromkeys(("GroupNormalization", "BatchNormalization"), _BY_TABLE),
     },
 )

@@ -16,7 +16,6 @@ from edgekit.ir.model import Model
 from edgekit.passes.quantize.arithmetic import channel_scales, parameters_for, widen_for_bias
 from edgekit.passes.quantize.conditions import int_attribute, operand
 from edgekit.passes.quantize.constants import constant_data, is_constant
-from edgekit.passes.quantize.groups import Groups
 from edgekit.passes.quantize.placement import Placed, Placement, place
 from edgekit.passes.quantize.plan import (
     DTYPES,
@@ -25,6 +24,8 @@ from edgekit.passes.quantize.plan import (
     TensorPlan,
 )
 from edgekit.passes.quantize.rules import Axis, LegalOps, WeightRule
+from edgekit.passes.quantize.saturation import useful_intervals
+from edgekit.passes.quantize.sharing import Sharing, no_range, share
 from edgekit.vocabulary import CpuPolicy
 
 
@@ -38,7 +39,7 @@ def wanted_tensors(model: Model, *legal_ops: LegalOps) -> set[str]:
     wanted: set[str] = set()
     for legal in legal_ops:
         placement = place(model, legal)
-        wanted.update(placement.tensors)
+        wanted.update((*placement.tensors, *placement.carried))
     return wanted
 
 
@@ -69,8 +70,8 @@ def decide(
             hint="calibrate again",
         )
     placement = place(model, legal, keep_float)
-    work = _Work(legal, cpu, ranges, placement)
-    _group(work)
+    useful = useful_intervals(model.graph)
+    work = _Work(legal, cpu, placement, share(placement, ranges, legal, useful))
     _activations(work)
     for placed in placement.nodes:
         work.nodes[placed.key] = _node(work, placed)
@@ -88,121 +89,40 @@ def decide(
 
 @dataclass
 class _Work:
-    """A plan in the making.
-
-    Attributes:
-        variants: (node key, operand) → key of the entry through which that node reads a tensor
-            whose own parameters it cannot share.
-        origins: the tensor behind each of those entries.
-    """
+    """A plan in the making."""
 
     legal: LegalOps
     cpu: CpuPolicy
-    ranges: Ranges
     placement: Placement
-    groups: Groups = field(default_factory=Groups)
+    sharing: Sharing
     tensors: dict[str, TensorPlan] = field(default_factory=dict)
     nodes: dict[str, NodePlan] = field(default_factory=dict)
-    variants: dict[tuple[str, int], str] = field(default_factory=dict)
-    origins: dict[str, onnx_ir.Value | None] = field(default_factory=dict)
-
-
-def _group(work: _Work) -> None:
-    """Join the tensors that share a scale, in order, so that fixed parameters flow down."""
-    known = {*work.placement.tensors, *work.placement.carried}
-    for name in work.placement.tensors:
-        entry = work.ranges.tensors.get(name)
-        if entry is not None:
-            work.groups.widen(name, entry.low, entry.high)
-    for placed in work.placement.nodes:
-        if placed.rule is None:
-            continue
-        results = [name for name in placed.results if name in known]
-        if placed.rule.output is not None:
-            for name in results:
-                work.groups.fix(name, placed.rule.output.scale, placed.rule.output.zero_point)
-        if placed.rule.same_scale:
-            _share(work, placed, results)
-
-
-def _share(work: _Work, placed: Placed, results: Sequence[str]) -> None:
-    keys = [_shared_key(work, placed, index) for index in placed.reads]
-    computed = [
-        key for key in keys if key in work.placement.tensors or key in work.placement.carried
-    ]
-    fixed = {work.groups.parameters(key) for key in computed}
-    alike = len(fixed) == 1 and len(computed) == len(keys)
-    for position, index in enumerate(placed.reads):
-        key = keys[position]
-        if len(keys) > 1 and not alike and work.groups.parameters(key) is not None:
-            variant = f"{key}#{placed.key}"
-            work.variants[placed.key, index] = variant
-            work.origins[variant] = placed.node.inputs[index]
-            work.groups.widen(variant, *_span(work, key))
-            keys[position] = variant
-    members = [*keys, *results]
-    for member in members[1:]:
-        work.groups.join(members[0], member)
-
-
-def _shared_key(work: _Work, placed: Placed, index: int) -> str:
-    value = operand(placed.node, index)
-    name = (value.name if value is not None else None) or ""
-    if value is None or not is_constant(value):
-        return name
-    key = f"{name}#{placed.key}"
-    work.variants[placed.key, index] = key
-    work.origins[key] = value
-    data = constant_data(value)
-    if data.size:
-        work.groups.widen(key, float(data.min()), float(data.max()))
-    return key
-
-
-def _span(work: _Work, name: str) -> tuple[float, float]:
-    """The range of one tensor, not of its group."""
-    entry = work.ranges.tensors.get(name)
-    if entry is not None:
-        return entry.low, entry.high
-    fixed = work.groups.parameters(name)
-    if fixed is None:
-        raise _no_range(name)
-    (scale, zero_point), (bottom, top) = fixed, work.legal.activation.limits
-    return (bottom - zero_point) * scale, (top - zero_point) * scale
 
 
 def _activations(work: _Work) -> None:
     for name in work.placement.tensors:
         work.tensors[name] = _activation(work, name, name)
-    for key, value in work.origins.items():
-        if value is not None:
-            entry = _activation(work, key, value.name or "")
-            work.tensors[key] = replace(entry, constant=is_constant(value))
+    for key, value in work.sharing.origins.items():
+        entry = _activation(work, key, value.name or "")
+        work.tensors[key] = replace(entry, constant=is_constant(value))
 
 
 def _activation(work: _Work, key: str, tensor: str) -> TensorPlan:
     kind = work.legal.activation
     low, high = kind.limits
-    fixed = work.groups.parameters(key)
+    fixed = work.sharing.groups.parameters(key)
     if fixed is not None:
         return TensorPlan(
             tensor, kind.dtype, (fixed[0],), (fixed[1],), low, high, why="fixed by the operator"
         )
-    span = work.groups.ranges.get(work.groups.find(key))
+    span = work.sharing.groups.ranges.get(work.sharing.groups.find(key))
     if span is None:
-        raise _no_range(tensor)
+        raise no_range(tensor)
     found = parameters_for(*span, kind)
-    why = f"{work.ranges.observer} range [{span[0]:.6g}, {span[1]:.6g}]"
+    why = f"{work.sharing.ranges.observer} range [{span[0]:.6g}, {span[1]:.6g}]"
     if key != tensor:
         why += ", shared with other operands"
     return TensorPlan(tensor, kind.dtype, found.scale, found.zero_point, low, high, why=why)
-
-
-def _no_range(name: str) -> UsageError:
-    return UsageError(
-        f"the ranges have no entry for tensor '{name}'.",
-        hint="calibrate with the tensors that wanted_tensors names for this target",
-    )
 
 
 def _node(work: _Work, placed: Placed) -> NodePlan:
@@ -235,8 +155,8 @@ def _float_reads(work: _Work, placed: Placed) -> dict[int, str]:
 
 def _read_key(work: _Work, placed: Placed, index: int) -> str | None:
     """The entry an operand is read through; None where it stays as it is (fused or carried)."""
-    if (placed.key, index) in work.variants:
-        return work.variants[placed.key, index]
+    if (placed.key, index) in work.sharing.variants:
+        return work.sharing.variants[placed.key, index]
     value = operand(placed.node, index)
     if value is None or not value.name:
         return None
@@ -326,7 +246,7 @@ def _bias(
 def _input_scale(work: _Work, placed: Placed) -> float:
     value = operand(placed.node, placed.reads[0])
     name = (value.name if value is not None else None) or ""
-    entry = work.tensors.get(work.variants.get((placed.key, placed.reads[0]), name))
+    entry = work.tensors.get(work.sharing.variants.get((placed.key, placed.reads[0]), name))
     return entry.scale[0] if entry is not None else 1.0
 
 

@@ -17,6 +17,7 @@ class Groups:
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     fixed: dict[str, tuple[float, int]] = field(default_factory=dict)
     _parent: dict[str, str] = field(default_factory=dict)
+    _sizes: dict[str, int] = field(default_factory=dict)
 
     def find(self, key: str) -> str:
         """The root that stands for a key's set."""
@@ -43,11 +44,16 @@ class Groups:
         """The fixed parameters of a key's set."""
         return self.fixed.get(self.find(key))
 
+    def size(self, key: str) -> int:
+        """How many keys a set has."""
+        return self._sizes.get(self.find(key), 1)
+
     def join(self, first: str, second: str) -> None:
         """Make two sets one. At most one of them has fixed parameters, or both the same."""
         keep, gone = self.find(first), self.find(second)
         if keep == gone:
             return
+        self._sizes[keep] = self.size(keep) + self.size(gone)
         self._parent[gone] = keep
         if (span := self.ranges.pop(gone, None)) is not None:
             self.widen(keep, *span)

@@ -11,6 +11,7 @@ import onnx_ir
 from edgekit.ir.model import Model
 from edgekit.passes.quantize.conditions import finite_constants, is_float, operand
 from edgekit.passes.quantize.constants import constant_data, is_constant
+from edgekit.passes.quantize.dynamic_range import wide_tensors
 from edgekit.passes.quantize.plan import NodePrecision
 from edgekit.passes.quantize.rules import Activation, BiasKind, LegalOps, OpRule
 
@@ -109,8 +110,9 @@ def place(model: Model, legal: LegalOps, keep_float: Sequence[str] = ()) -> Plac
     """
     state = _State(model, legal)
     keys = node_keys(model.graph)
+    wide = wide_tensors(model.graph)
     for node in model.graph:
-        state.placed[node] = _candidate(node, keys[node], legal, keep_float)
+        state.placed[node] = _candidate(node, keys[node], legal, keep_float, wide)
     if legal.closed:
         _drop_isolated(state)
         _fuse(state)
@@ -132,13 +134,21 @@ def node_keys(graph: onnx_ir.Graph) -> Mapping[onnx_ir.Node, str]:
     }
 
 
-def _candidate(node: onnx_ir.Node, key: str, legal: LegalOps, keep_float: Sequence[str]) -> Placed:
+def _candidate(
+    node: onnx_ir.Node,
+    key: str,
+    legal: LegalOps,
+    keep_float: Sequence[str],
+    wide: frozenset[str],
+) -> Placed:
     if not any(is_float(v) for v in (*node.inputs, *node.outputs)):
         return Placed(key, node, NodePrecision.INTEGER)
     if node.op_type in _QDQ or _touches_qdq(node):
         return Placed(key, node, NodePrecision.INT8, "quantized in the source; left as it is")
     rule = legal.rule(node.op_type) if node.domain in _STANDARD else None
     reason, hint = _objection(node, key, rule, legal, keep_float)
+    if not reason and any(value.name in wide for value in node.outputs):
+        reason = "a logarithm, root or quotient of its result needs more than 8 bits"
     if rule is None or reason:
         return Placed(key, node, NodePrecision.FLOAT, reason, hint)
     weight, bias = _constant_operands(node, rule)
