@@ -22,7 +22,7 @@ types: install
 	$(BIN)/mypy
 
 tests: install
-	$(BIN)/pytest -n $(JOBS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile
 
 # The wheel, installed without extras in an environment of its own, must show every --help.
 package: install
