@@ -463,6 +463,19 @@ def test_automatic_padding_becomes_numbers(op, mode):
     assert "auto_pad" not in after.graph[0].attributes
 
 
+@pytest.mark.parametrize(
+    ("attributes", "op"),
+    [
+        ({"kernel_shape": [6, 5]}, "GlobalAveragePool"),
+        ({"kernel_shape": [6, 5], "strides": [6, 5], "auto_pad": "VALID"}, "GlobalAveragePool"),
+        ({"kernel_shape": [6, 4]}, "AveragePool"),
+        ({"kernel_shape": [6, 5], "pads": [1, 1, 1, 1]}, "AveragePool"),
+    ],
+)
+def test_an_average_over_the_whole_image_is_global(attributes, op):
+    check_graph(["N", 4, 6, 5], lambda g, x: g.op("AveragePool", x, **attributes), op)
+
+
 def test_equal_constants_and_computations_are_one():
     g = GraphBuilder()
     x = g.input("x", ["N", 3])

@@ -20,6 +20,7 @@ from edgekit.passes.canonicalize.fuse_batch_moments import FuseBatchMoments
 from edgekit.passes.canonicalize.fuse_clip import FuseClip
 from edgekit.passes.canonicalize.fuse_gemm import FuseGemm
 from edgekit.passes.canonicalize.fuse_layer_norm import FuseLayerNorm
+from edgekit.passes.canonicalize.globalize_pools import GlobalizePools
 from edgekit.passes.canonicalize.infer_shapes import InferShapes
 from edgekit.passes.canonicalize.inline_branches import InlineBranches
 from edgekit.passes.canonicalize.inline_functions import InlineFunctions
@@ -87,6 +88,7 @@ def canonical_passes() -> list[PassBase]:
             ],
             at_most=_MOST_ROUNDS,
         ),
+        GlobalizePools(),
         FuseGemm(),
         # What no neighbour took.
         LowerBatchNorm(),
