@@ -11,7 +11,7 @@ from edgekit.calibration.ranges import Ranges
 from edgekit.compile import compile_model
 from edgekit.errors import UsageError
 from edgekit.ir import Model, Preprocessing
-from edgekit.progress import SILENT, Progress
+from edgekit.progress import SILENT, Progress, stage
 from edgekit.recipe import DEFAULT_SAMPLES, Recipe
 from edgekit.vocabulary import CpuPolicy, IoType, Layout, Precision, Target, Word
 
@@ -137,7 +137,11 @@ def convert(
         cpu=_word(CpuPolicy, cpu),
         allow_code=allow_code or None,
     )
-    source = model if isinstance(model, Model) else load(model, allow_code=chosen.allow_code)
+    if isinstance(model, Model):
+        source = model
+    else:
+        with stage(progress, "read the model"):
+            source = load(model, allow_code=chosen.allow_code)
     ranges = calibration if isinstance(calibration, Ranges) else None
     return compile_model(
         source,

@@ -3,66 +3,69 @@
 from __future__ import annotations
 
 import sys
-import time
+from threading import Lock, Timer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 _PATIENCE = 1.0
-"""Seconds of a stage before a bar appears."""
+"""Seconds of a stage before its bar appears."""
 
 
 class Bars:
-    """Draws a bar for a stage once it has lasted a second; on a terminal only."""
+    """Draws a bar for each stage that lasts longer than a second; on a terminal only."""
 
     def __init__(self) -> None:
-        self._label = ""
-        self._total: int | None = None
-        self._began = 0.0
-        self._bars: RichProgress | None = None
         self._enabled = sys.stderr.isatty()
+        self._lock = Lock()
+        self._timer: Timer | None = None
+        self._bars: RichProgress | None = None
+        self._label = ""
+        self._done = 0
+        self._total: int | None = None
 
     def start(self, label: str, total: int | None = None) -> None:
         """A stage begins."""
         self.finish()
-        self._label, self._total, self._began = label, total, time.monotonic()
-        if self._enabled and total is None:
-            # Nothing will call `update`, so the spinner has to be there from the start.
-            self._open()
+        self._label, self._done, self._total = label, 0, total
+        if self._enabled:
+            self._timer = Timer(_PATIENCE, self._open)
+            self._timer.daemon = True
+            self._timer.start()
 
     def update(self, done: int, total: int | None = None) -> None:
         """So many steps are done."""
-        if not self._enabled or time.monotonic() - self._began < _PATIENCE:
-            return
-        self._total = total if total is not None else self._total
-        bars = self._bars or self._open()
-        bars.update(bars.task_ids[0], completed=done, total=self._total)
+        with self._lock:
+            self._done, self._total = done, total if total is not None else self._total
+            if self._bars is not None:
+                self._bars.update(self._bars.task_ids[0], completed=done, total=self._total)
 
     def finish(self) -> None:
         """The stage is over; its bar goes away."""
-        if self._bars is not None:
-            self._bars.stop()
-            self._bars = None
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._bars is not None:
+                self._bars.stop()
+                self._bars = None
 
-    def _open(self) -> RichProgress:
+    def _open(self) -> None:
+        from rich import progress
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeRemainingColumn,
-        )
 
-        self._bars = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._bars.add_task(self._label, total=self._total)
-        self._bars.start()
-        return self._bars
+        with self._lock:
+            if self._timer is None:
+                return
+            self._bars = progress.Progress(
+                progress.SpinnerColumn(),
+                progress.TextColumn("{task.description}"),
+                progress.BarColumn(),
+                progress.TimeElapsedColumn(),
+                progress.TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bars.add_task(self._label, completed=self._done, total=self._total)
+            self._bars.start()
