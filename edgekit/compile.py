@@ -112,7 +112,9 @@ def compile_model(
         with stage(progress, "run the float model"):
             batches = None if feed is None else feed.batches(probe_batch(model.signature))
             probes = probe(model, batches, "random" if feed is None else "calibration")
-        job = _Job(source, model, recipe, ranges, probes, _sensitive(model, recipe, probes), folder)
+        with stage(progress, "look for weights that need float32"):
+            sensitive = _sensitive(model, recipe, probes)
+        job = _Job(source, model, recipe, ranges, probes, sensitive, folder)
         artifacts = [_artifact(job, converters[target], progress) for target in recipe.targets]
         _refuse_if_nothing_came_out(artifacts, model)
         manifest = _manifest(job, feed, artifacts)

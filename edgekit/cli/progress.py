@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from threading import Lock, Timer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -14,10 +14,14 @@ _PATIENCE = 1.0
 
 
 class Bars:
-    """Draws a bar for each stage that lasts longer than a second; on a terminal only."""
+    """Draws a bar for each stage that lasts longer than a second; on a terminal only.
 
-    def __init__(self) -> None:
-        self._enabled = sys.stderr.isatty()
+    Args:
+        stream: where to draw; None is stderr.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = sys.stderr if stream is None else stream
         self._lock = Lock()
         self._timer: Timer | None = None
         self._bars: RichProgress | None = None
@@ -29,7 +33,7 @@ class Bars:
         """A stage begins."""
         self.finish()
         self._label, self._done, self._total = label, 0, total
-        if self._enabled:
+        if self._stream.isatty():
             self._timer = Timer(_PATIENCE, self._open)
             self._timer.daemon = True
             self._timer.start()
@@ -64,7 +68,7 @@ class Bars:
                 progress.BarColumn(),
                 progress.TimeElapsedColumn(),
                 progress.TimeRemainingColumn(),
-                console=Console(stderr=True),
+                console=Console(file=self._stream),
                 transient=True,
             )
             self._bars.add_task(self._label, completed=self._done, total=self._total)

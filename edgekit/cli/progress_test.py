@@ -1,7 +1,4 @@
 import io
-import sys
-
-import pytest
 
 from edgekit.cli import progress
 from edgekit.cli.progress import Bars
@@ -12,16 +9,10 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
-def terminal(monkeypatch):
-    stream = Terminal()
-    monkeypatch.setattr(sys, "stderr", stream)
+def test_a_long_stage_gets_a_bar(monkeypatch):
     monkeypatch.setattr(progress, "_PATIENCE", 0.0)
-    return stream
-
-
-def test_a_long_stage_gets_a_bar(terminal):
-    bars = Bars()
+    terminal = Terminal()
+    bars = Bars(terminal)
     bars.start("calibrate", 10)
     bars._timer.join()
     bars.update(4, 10)
@@ -29,9 +20,10 @@ def test_a_long_stage_gets_a_bar(terminal):
     assert "calibrate" in terminal.getvalue()
 
 
-def test_a_short_stage_gets_none(terminal, monkeypatch):
+def test_a_short_stage_gets_none(monkeypatch):
     monkeypatch.setattr(progress, "_PATIENCE", 3600.0)
-    bars = Bars()
+    terminal = Terminal()
+    bars = Bars(terminal)
     bars.start("quick")
     bars.start("quicker", 3)
     bars.update(3)
@@ -39,12 +31,10 @@ def test_a_short_stage_gets_none(terminal, monkeypatch):
     assert terminal.getvalue() == ""
 
 
-def test_no_terminal_no_bar(monkeypatch):
+def test_no_terminal_no_bar():
     stream = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stream)
-    bars = Bars()
+    bars = Bars(stream)
     bars.start("calibrate", 10)
-    assert bars._timer is None
     bars.update(1)
     bars.finish()
     assert stream.getvalue() == ""
