@@ -220,23 +220,49 @@ def _touches_qdq(node: onnx_ir.Node) -> bool:
 
 
 def _drop_isolated(state: _State) -> None:
-    """Leave passive nodes in float that no chain of passive nodes links to a compute node."""
-    linked = [p for p in state.active() if p.rule is not None and not p.rule.passive]
-    reached = {p.node for p in linked}
-    while linked:
-        for node in _neighbours(linked.pop()):
-            near = state.placed.get(node)
-            if near is not None and near.int8 and node not in reached:
-                reached.add(node)
-                linked.append(near)
-    for placed in state.active():
-        if placed.node not in reached:
+    """Leave in float what no chain of INT8 nodes links to one that gains from integers.
+
+    A lone passive node gains nothing; an elementwise one between float nodes would be quantized
+    and dequantized around a single step.
+    """
+    for cluster in _clusters(state):
+        passive = all(p.rule is not None and p.rule.passive for p in cluster)
+        compute = any(p.rule is not None and p.rule.weight is not None for p in cluster)
+        if not passive and (compute or not _beside_float(state, cluster)):
+            continue
+        why = "it only moves values" if passive else "it does little work"
+        for placed in cluster:
             state.placed[placed.node] = Placed(
                 placed.key,
                 placed.node,
                 NodePrecision.FLOAT,
-                "it only moves values, and its neighbours stay in float",
+                f"{why}, and its neighbours stay in float",
             )
+
+
+def _clusters(state: _State) -> list[list[Placed]]:
+    """INT8 nodes in sets that tensors connect."""
+    clusters: list[list[Placed]] = []
+    reached: set[onnx_ir.Node] = set()
+    for start in state.active():
+        if start.node in reached:
+            continue
+        reached.add(start.node)
+        cluster = [start]
+        for placed in cluster:  # grows while it is walked
+            for node in _neighbours(placed):
+                near = state.placed.get(node)
+                if near is not None and near.int8 and node not in reached:
+                    reached.add(node)
+                    cluster.append(near)
+        clusters.append(cluster)
+    return clusters
+
+
+def _beside_float(state: _State, cluster: Sequence[Placed]) -> bool:
+    """Whether a node that stays in float makes or reads a tensor of these."""
+    near = (state.placed.get(node) for placed in cluster for node in _neighbours(placed))
+    return any(p is not None and p.precision is NodePrecision.FLOAT for p in near)
 
 
 def _neighbours(placed: Placed) -> list[onnx_ir.Node]:
