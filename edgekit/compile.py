@@ -101,6 +101,11 @@ def compile_model(
     converters = {target: registry.converter(target) for target in recipe.targets}
     with stage(progress, "canonicalize"):
         model = _with_layout(source, recipe.io_layout)
+    if ranges is not None and model.signature != source.signature:
+        raise UsageError(
+            "ranges that were measured on the source's layout do not fit another one.",
+            hint="give the calibration data instead of the ranges, or drop io_layout",
+        )
     feed = None if data is None else _open(data, source, model, recipe)
     with staged_folder(output, replace=force, marker=MANIFEST) as folder:
         if recipe.precision is Precision.INT8:
@@ -172,13 +177,16 @@ def _calibrate(
     from edgekit.calibration.calibrate import DEFAULT_OBSERVER
     from edgekit.passes.quantize.decide import wanted_tensors
 
-    wanted = wanted_tensors(model, *(item.legal_ops for item in converters.values()))
+    # A node that is kept in float leaves tensors to quantize that a fused one would not have had.
+    wanted = None
+    if not recipe.overrides:
+        wanted = sorted(wanted_tensors(model, *(c.legal_ops for c in converters.values())))
     with stage(progress, "calibrate", feed.count):
         return calibrate(
             model,
             feed,
             observer=recipe.observer or DEFAULT_OBSERVER,
-            tensors=sorted(wanted),
+            tensors=wanted,
             progress=progress.update,
         )
 

@@ -35,7 +35,11 @@ class DeduplicateConstants(InPlacePass):
 
 
 def _candidates(graph: onnx_ir.Graph) -> list[onnx_ir.Value]:
-    """Constants that may have a twin: only those of a type and shape that occurs twice are read."""
+    """Constants that may have a twin: only those of a type and shape that occurs twice are read.
+
+    Sorted by name, so that the one that stays does not depend on the order in the file, which
+    exporters do not keep from one run to the next.
+    """
     groups: dict[tuple[onnx_ir.DataType, tuple[int, ...]], list[onnx_ir.Value]] = {}
     for value in graph.initializers.values():
         tensor = value.const_value
@@ -43,7 +47,8 @@ def _candidates(graph: onnx_ir.Graph) -> list[onnx_ir.Value]:
         if tensor is None or edge or tensor.dtype == onnx_ir.DataType.STRING:
             continue
         groups.setdefault((tensor.dtype, tuple(tensor.shape.numpy())), []).append(value)
-    return [value for group in groups.values() if len(group) > 1 for value in group]
+    twins = [value for group in groups.values() if len(group) > 1 for value in group]
+    return sorted(twins, key=lambda value: value.name or "")
 
 
 def _key(value: onnx_ir.Value) -> Key:
