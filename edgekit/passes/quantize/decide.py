@@ -16,6 +16,7 @@ from edgekit.ir.model import Model
 from edgekit.passes.quantize.arithmetic import channel_scales, parameters_for, widen_for_bias
 from edgekit.passes.quantize.conditions import int_attribute, operand
 from edgekit.passes.quantize.constants import constant_data, is_constant
+from edgekit.passes.quantize.mixed_outputs import mixed_outputs
 from edgekit.passes.quantize.placement import Placed, Placement, place
 from edgekit.passes.quantize.plan import (
     DTYPES,
@@ -70,6 +71,8 @@ def decide(
             hint="calibrate again",
         )
     placement = place(model, legal, keep_float)
+    if mixed := mixed_outputs(placement, ranges):
+        placement = place(model, legal, keep_float, mixed)
     useful = useful_intervals(model.graph)
     work = _Work(legal, cpu, placement, share(placement, ranges, legal, useful))
     _activations(work)

@@ -1,4 +1,4 @@
-"""Tensors that 8 evenly spaced bits cannot hold, because their small values matter as much.
+"""Results that 8 evenly spaced bits cannot hold, because their small values matter as much.
 
 The readers tell. A logarithm asks for the same *relative* precision everywhere, and so does what
 it takes its operand from, as far back as scaling the operand scales the result: the power spectrum
@@ -49,8 +49,8 @@ _OPERANDS = {"Log": 0, "Sqrt": 0, "Reciprocal": 0, "Div": 1}
 """Operand of which the small values matter."""
 
 
-def wide_tensors(graph: onnx_ir.Graph) -> frozenset[str]:
-    """Names of the computed float tensors that must not be stored in 8 bits.
+def wide_nodes(graph: onnx_ir.Graph) -> frozenset[onnx_ir.Node]:
+    """The nodes whose results must not be stored in 8 bits.
 
     Args:
         graph: a canonical graph.
@@ -65,7 +65,7 @@ def wide_tensors(graph: onnx_ir.Graph) -> frozenset[str]:
         found.add((value, relative))
         if node.op_type in _KEEPS or (relative and _scales(node)):
             waiting += [(v, relative) for v in _computed(node)]
-    return frozenset(value.name for value, _ in found if value.name)
+    return frozenset(node for value, _ in found if (node := value.producer()) is not None)
 
 
 def _demands(graph: onnx_ir.Graph) -> Iterator[tuple[onnx_ir.Value, bool]]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 import onnx_ir
 
 from edgekit.ir.model import Model
 from edgekit.passes.quantize.conditions import finite_constants, is_float, operand
 from edgekit.passes.quantize.constants import constant_data, is_constant
-from edgekit.passes.quantize.dynamic_range import wide_tensors
+from edgekit.passes.quantize.dynamic_range import wide_nodes
 from edgekit.passes.quantize.plan import NodePrecision
 from edgekit.passes.quantize.rules import Activation, BiasKind, LegalOps, OpRule
 
+_WIDE = "a logarithm, root or quotient of its result needs more than 8 bits"
 _STANDARD = ("", "ai.onnx")
 _QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
@@ -100,19 +102,28 @@ class _State:
         return [p for p in self.placed.values() if p.int8]
 
 
-def place(model: Model, legal: LegalOps, keep_float: Sequence[str] = ()) -> Placement:
+def place(
+    model: Model,
+    legal: LegalOps,
+    keep_float: Sequence[str] = (),
+    objections: Mapping[str, str] = MappingProxyType({}),
+) -> Placement:
     """Choose the nodes and tensors that a target runs in integers.
 
     Args:
         model: a canonical model.
         legal: the target's table.
         keep_float: operator types, node names, or shell patterns of node names to leave alone.
+        objections: why more nodes stay in float, by node key.
     """
     state = _State(model, legal)
     keys = node_keys(model.graph)
-    wide = wide_tensors(model.graph)
+    reasons = {
+        **{keys[node]: _WIDE for node in wide_nodes(model.graph)},
+        **objections,
+    }
     for node in model.graph:
-        state.placed[node] = _candidate(node, keys[node], legal, keep_float, wide)
+        state.placed[node] = _candidate(node, keys[node], legal, keep_float, reasons)
     if legal.closed:
         _drop_isolated(state)
         _fuse(state)
@@ -139,7 +150,7 @@ def _candidate(
     key: str,
     legal: LegalOps,
     keep_float: Sequence[str],
-    wide: frozenset[str],
+    objections: Mapping[str, str],
 ) -> Placed:
     if not any(is_float(v) for v in (*node.inputs, *node.outputs)):
         return Placed(key, node, NodePrecision.INTEGER)
@@ -147,8 +158,7 @@ def _candidate(
         return Placed(key, node, NodePrecision.INT8, "quantized in the source; left as it is")
     rule = legal.rule(node.op_type) if node.domain in _STANDARD else None
     reason, hint = _objection(node, key, rule, legal, keep_float)
-    if not reason and any(value.name in wide for value in node.outputs):
-        reason = "a logarithm, root or quotient of its result needs more than 8 bits"
+    reason = reason or objections.get(key, "")
     if rule is None or reason:
         return Placed(key, node, NodePrecision.FLOAT, reason, hint)
     weight, bias = _constant_operands(node, rule)

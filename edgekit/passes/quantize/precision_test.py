@@ -10,7 +10,7 @@ from edgekit.ir import Oracle
 from edgekit.passes.canonicalize.infer_shapes import InferShapes
 from edgekit.passes.quantize.apply import apply
 from edgekit.passes.quantize.decide import decide, wanted_tensors
-from edgekit.passes.quantize.dynamic_range import wide_tensors
+from edgekit.passes.quantize.dynamic_range import wide_nodes
 from edgekit.passes.quantize.saturation import Interval, useful_intervals
 from edgekit.testing.graphs import GraphBuilder
 
@@ -114,8 +114,8 @@ def test_a_norm_needs_its_sum_of_squares_but_not_what_it_squares():
         return b.op("Div", made, b.op("Sqrt", b.op("Add", total, 1e-6)))
 
     model = build(body)
-    wide = wide_tensors(model.graph)
-    made = {n.op_type: n.outputs[0].name in wide for n in model.graph}
+    wide = wide_nodes(model.graph)
+    made = {n.op_type: n in wide for n in model.graph}
     assert made == {
         "Conv": False,
         "Mul": True,
@@ -168,3 +168,22 @@ def test_elementwise_work_between_float_nodes_stays_float():
     plan = plan_for(model)
     assert "Add" in float_ops(plan)
     assert not plan.tensors
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "tflite"])
+def test_scores_beside_boxes_keep_their_scale(target):
+    def body(b, x):
+        boxes = b.op("Mul", b.op("Sigmoid", conv(b, x)), 320.0)
+        joined = b.op("Concat", boxes, b.op("Sigmoid", conv(b, x)), axis=1)
+        return b.op("Transpose", joined, perm=[0, 2, 3, 1])
+
+    model = build(body)
+    plan = plan_for(model, target)
+    assert {"Concat", "Transpose"} <= set(float_ops(plan))
+    (real,), (made,) = run(model, IMAGES), run(apply(model, plan), IMAGES)
+    assert np.abs(real - made)[..., 4:].max() < 0.05
+
+
+def test_members_alike_are_joined_in_integers():
+    model = build(lambda b, x: b.op("Concat", conv(b, x), conv(b, x), axis=1))
+    assert float_ops(plan_for(model)) == []
