@@ -165,7 +165,7 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]], signature: Signature, where
         slots,
         count,
         rows,
-        lambda: _hash_rows(rows),
+        lambda: hash_rows(rows),
         lambda indices: {name: array[indices] for name, array in chosen.items()},
         labels,
     )
@@ -219,7 +219,7 @@ def _from_calls(make: Callable[[], Any], signature: Signature, where: str) -> Re
                 yield _as_dict(item, signature, where)
         except InputError:
             raise
-        except Exception as e:
+        except (Exception, SystemExit) as e:
             raise DataError(f"{where} failed: {type(e).__name__}: {e}.") from e
 
     first = next(items(), None)
@@ -239,7 +239,7 @@ def _from_calls(make: Callable[[], Any], signature: Signature, where: str) -> Re
             _same_length({name: len(values) for name, values in block.items()}, where)
             yield block
 
-    return Reader(where, slots, None, rows, lambda: _hash_rows(rows))
+    return Reader(where, slots, None, rows, lambda: hash_rows(rows))
 
 
 def _with_samples(value: Any, spec: TensorSpec) -> NDArray[Any]:
@@ -311,7 +311,8 @@ def _hash_files(paths: Sequence[Path], root: Path | None = None) -> str:
     return digest.hexdigest()
 
 
-def _hash_rows(rows: Callable[[int], Iterator[Rows]]) -> str:
+def hash_rows(rows: Callable[[int], Iterator[Rows]]) -> str:
+    """SHA-256 of samples: of their inputs' names, types, shapes and bytes."""
     digest = hashlib.sha256()
     for block in rows(64):
         for name, values in block.items():

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.calibration._match import Slot, cast, common_batch
-from edgekit.calibration._readers import Reader, open_reader
+from edgekit.calibration._readers import Reader, hash_rows, open_reader
 from edgekit.errors import DataError, UsageError
 from edgekit.ir.preprocessing import Preprocessing
 from edgekit.ir.signature import Signature
@@ -135,7 +135,12 @@ class DataSource:
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 of the data: of the files, or of the arrays' types, shapes and bytes."""
+        """SHA-256 of the data: of the files, or of the arrays' types, shapes and bytes.
+
+        Of data that does not say how long it is (it may be endless), the samples used are hashed.
+        """
+        if self._reader.count is None and self._limit is not None:
+            return hash_rows(self._selected)
         return self._reader.digest()
 
     def _feed(self, slot: Slot, rows: NDArray[Any]) -> NDArray[Any]:

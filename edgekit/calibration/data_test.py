@@ -289,6 +289,29 @@ def test_data_that_is_not_there_or_not_data(tmp_path):
         open_data({"image": pixels(2), "labels": np.zeros(3)}, IMAGE)
 
 
+def test_endless_data_ends_at_the_number_of_samples():
+    def endless():
+        index = 0
+        while True:
+            yield {"image": pixels(1)[0] + np.float32(index)}
+            index += 1
+
+    source = open_data(endless, IMAGE, samples=5)
+    values = np.concatenate([b["image"] for b in source.batches(2)])
+    assert values[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
+    assert source.content_hash == open_data(endless, IMAGE, samples=5).content_hash
+    assert source.content_hash != open_data(endless, IMAGE, samples=6).content_hash
+
+
+def test_a_data_function_that_exits_is_told():
+    def leaves():
+        raise SystemExit(3)
+        yield
+
+    with pytest.raises(DataError, match="SystemExit: 3"):
+        open_data(leaves, IMAGE)
+
+
 def test_an_exception_in_a_data_function_is_told():
     def rows():
         yield {"image": np.zeros((4, 4, 3))}

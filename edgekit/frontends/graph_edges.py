@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir
@@ -60,13 +60,22 @@ def name_edges(
     graph.inputs.clear()
     graph.inputs.extend(ordered)
     produced = {value.name: value for value in graph.outputs}
-    results = [produced[name] for name, _ in outputs]
+    fed = {id(value): port.name for value, (_, port) in zip(ordered, inputs, strict=True)}
+    results = [_passed(produced[name], port.name, fed) for name, port in outputs]
     graph.outputs.clear()
     graph.outputs.extend(results)
     for value, (_, port) in zip((*ordered, *results), (*inputs, *outputs), strict=True):
         value.name = port.name
         if port.shape is not None:
             value.shape = onnx_ir.Shape(_dims(port))
+
+
+def _passed(output: onnx_ir.Value, name: str, fed: Mapping[int, str]) -> onnx_ir.Value:
+    """The input itself, where an output of the same name is a copy of it: a name has one value."""
+    node = output.producer()
+    if node is None or node.op_type != "Identity" or node.inputs[0] is None:
+        return output
+    return node.inputs[0] if fed.get(id(node.inputs[0])) == name else output
 
 
 def free_names(graph: onnx_ir.Graph, taken: set[str]) -> None:
