@@ -6,7 +6,6 @@ run on the real runtime and compare with the float model → manifest.
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 from collections.abc import Mapping
@@ -15,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit import registry
-from edgekit.bundle import Artifact, Bundle, Manifest, Port, Verification
+from edgekit.bundle import Artifact, Bundle, Port, Verification
 from edgekit.bundle.bundle import MANIFEST, file_record
-from edgekit.bundle.manifest import deployed_bytes, port_to_json
+from edgekit.bundle.manifest import deployed_bytes
 from edgekit.bundle.staging import check_destination, staged_folder
 from edgekit.converters.base import Converter, EmitOptions, Emitted
-from edgekit.errors import EdgeKitError, GateError, Reason, UnsupportedError, UsageError
+from edgekit.errors import EdgeKitError, Reason, UnsupportedError, UsageError
 from edgekit.ir import Model
+from edgekit.outcome import manifest_of, refuse_if_nothing_came_out
 from edgekit.passes.canonicalize.pipeline import canonicalize
 from edgekit.progress import SILENT, Progress, stage
 from edgekit.recipe import Recipe
@@ -35,8 +35,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FP_TOLERANCE = {Precision.FP32: 1e-3, Precision.FP16: 5e-2}
+FP_TOLERANCE = {Precision.FP32: 5e-3, Precision.FP16: 5e-2}
 """Greatest difference, as a share of the outputs' range, that float arithmetic explains."""
+
+LEAST_RANGE = 1e-3
+"""Outputs that vary less than this over the probes say little: a saturated sigmoid, mostly."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,8 @@ def compile_model(
             sensitive = _sensitive(model, recipe, probes)
         job = _Job(source, model, recipe, ranges, probes, sensitive, folder)
         artifacts = [_artifact(job, converters[target], progress) for target in recipe.targets]
-        _refuse_if_nothing_came_out(artifacts, model)
-        manifest = _manifest(job, feed, artifacts)
+        refuse_if_nothing_came_out(artifacts, model)
+        manifest = manifest_of(source, recipe, _calibration(job, feed), artifacts)
         text = json.dumps(manifest.to_json(), indent=2, allow_nan=False) + "\n"
         (folder / MANIFEST).write_text(text, encoding="utf-8")
     return Bundle(output, manifest)
@@ -299,7 +302,7 @@ def _beyond_rounding(job: _Job, check: Verification) -> str | None:
     tolerance = FP_TOLERANCE.get(job.recipe.precision)
     if tolerance is None:
         return None
-    limit = tolerance * job.probes.output_range()
+    limit = tolerance * max(job.probes.output_range(), LEAST_RANGE)
     if check.max_abs_error <= limit:
         return None
     return (
@@ -313,9 +316,6 @@ def _merged(planned: tuple[Reason, ...], emitted: Emitted) -> tuple[Reason, ...]
     return (*planned, *(r for r in emitted.float_nodes if r.node not in known))
 
 
-# The record --------------------------------------------------------------------------------------
-
-
 def _main_first(emitted: Emitted) -> list[Path]:
     return [emitted.path, *sorted(p for p in emitted.files if p != emitted.path)]
 
@@ -324,69 +324,6 @@ def _remove(folder: Path) -> None:
     import shutil
 
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _refuse_if_nothing_came_out(artifacts: list[Artifact], model: Model) -> None:
-    if any(item.path for item in artifacts):
-        return
-    if len(artifacts) == 1:
-        raise UnsupportedError("\n".join(artifacts[0].notes))
-    lines = itertools.chain.from_iterable(item.notes for item in artifacts)
-    text = "\n".join(dict.fromkeys(lines))
-    raise UnsupportedError(f"no target can take '{model.name}'.\n{text}")
-
-
-def check_outcome(bundle: Bundle) -> None:
-    """Turn failed artifacts into the error that a build should stop on.
-
-    Raises:
-        UnsupportedError: if a target could not take the model.
-        GateError: if an artifact does not run, or is not the model it was made from.
-    """
-    failed = [item for item in bundle.artifacts if item.status == "failed"]
-    wrong = [item for item in failed if item.path]
-    text = "\n".join(f"{item.target}: {note}" for item in failed for note in item.notes)
-    if wrong:
-        raise GateError(f"{len(wrong)} of the artifacts failed verification.\n{text}")
-    if failed:
-        raise UnsupportedError(
-            f"{len(failed)} of {len(bundle.artifacts)} targets cannot take the model.\n{text}",
-            hint=f"the others are in '{bundle.path}'; choose targets with -t",
-        )
-
-
-def _manifest(job: _Job, feed: DataSource | None, artifacts: list[Artifact]) -> Manifest:
-    from edgekit import __version__
-    from edgekit.environment import environment
-
-    source, recipe = job.source, job.recipe
-    signature = source.signature
-    preprocessing = recipe.preprocessing or source.preprocessing
-    return Manifest(
-        edgekit=__version__,
-        source={
-            **vars(source.source),
-            "notes": list(source.source.notes),
-            "inputs": _ports_json(signature.inputs),
-            "outputs": _ports_json(signature.outputs),
-        },
-        options={
-            "targets": [str(t) for t in recipe.targets],
-            "precision": str(recipe.precision),
-            "io": str(recipe.io),
-            "io_layout": None if recipe.io_layout is None else str(recipe.io_layout),
-            "cpu": str(recipe.cpu),
-            "keep_float": [o.keep_float for o in recipe.overrides],
-        },
-        environment=environment().to_json(),
-        calibration=_calibration(job, feed),
-        preprocessing=None if preprocessing is None else preprocessing.to_json(),
-        artifacts=tuple(artifacts),
-    )
-
-
-def _ports_json(specs: tuple[Any, ...]) -> list[dict[str, Any]]:
-    return [port_to_json(Port(spec)) for spec in specs]
 
 
 def _calibration(job: _Job, feed: DataSource | None) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ LAYERS = (
     {"passes"},
     {"frontends", "converters"},
     {"recipe", "bundle"},
-    {"verification", "inspection", "building"},
+    {"verification", "inspection", "building", "outcome"},
     {"compile"},
     {"sdk"},
     {"cli"},

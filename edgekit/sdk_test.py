@@ -107,7 +107,7 @@ def test_wrong_words(cnn, tmp_path, options):
 def test_a_failed_check_is_an_error_for_builds(cnn, tmp_path):
     from dataclasses import replace
 
-    from edgekit.compile import check_outcome
+    from edgekit.outcome import check_outcome
 
     bundle = edgekit.convert(cnn[0], targets="onnxruntime", output=tmp_path / "o")
     check_outcome(bundle)

@@ -88,7 +88,7 @@ def _convert(
     output: Path, *, model: Path, targets: tuple[str, ...], as_json: bool, **options: Any
 ) -> int:
     from edgekit.cli.progress import Bars
-    from edgekit.compile import check_outcome
+    from edgekit.outcome import check_outcome
     from edgekit.sdk import convert
 
     bars = Bars()
