@@ -82,6 +82,17 @@ def test_saturation_reaches_back_through_moves_but_not_past_another_reader():
     assert first not in useful_intervals(build(observed).graph)
 
 
+@pytest.mark.parametrize("target", ["onnxruntime", "tflite"])
+def test_swish_takes_no_integers_where_it_is_flat(target):
+    def body(b, x):
+        made = conv(b, x, scale=40.0)
+        return b.op("Mul", b.op("Sigmoid", made), made)
+
+    model = build(body)
+    entry = plan_for(model, target).tensors[next(iter(model.graph)).outputs[0].name]
+    assert (entry.low - entry.zero_point[0]) * entry.scale[0] >= -10.5
+
+
 def test_a_clip_bounds_what_comes_before_it():
     model = build(lambda b, x: b.op("Clip", conv(b, x, scale=50.0), -2.5, 2.5))
     assert noise_ratio(model, plan_for(model)) > 25
