@@ -7,7 +7,14 @@ products in 16 bits, which overflow when weights use all 8 bits; with 7 they can
 
 from __future__ import annotations
 
-from edgekit.passes.quantize.conditions import CONV, GEMM, INT32_BIAS, softmax_last_axis, when
+from edgekit.passes.quantize.conditions import (
+    CONV,
+    GEMM,
+    INT32_BIAS,
+    softmax_last_axis,
+    text_attribute_in,
+    when,
+)
 from edgekit.passes.quantize.rules import (
     Activation,
     Axis,
@@ -55,6 +62,13 @@ _SAME_SCALE = (
     ),
     OpRule(
         ("Expand", "Gather", "Pad", "Slice", "Split", "Tile"), (0,), same_scale=True, passive=True
+    ),
+    OpRule(
+        ("Resize",),
+        (0,),
+        same_scale=True,
+        passive=True,
+        conditions=(text_attribute_in("mode", ("nearest",), "nearest"),),
     ),
     OpRule(("Concat",), passive=True),  # QLinearConcat rescales each of its operands
 )
