@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.bundle.manifest import Port, Verification
+from edgekit.errors import DataError, UnsupportedError
 from edgekit.ir import Model, Oracle, Signature, TensorSpec
 from edgekit.runtimes.base import Session
 
@@ -23,6 +24,12 @@ _HELD_BYTES = 64 << 20
 
 _RANDOM_SAMPLES = 8
 _WAVES = 8
+_SIZES = ((2, 16), (2, 64), (2, 224), (2, 1), (1, 16), (1, 64), (1, 224), (1, 1))
+"""Sizes of a dynamic first axis and of other dynamic axes, in the order they are tried.
+
+Some mistakes of runtimes show only with more than one sample; but a model may allow no more, or
+only sizes of its kind.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,18 +64,55 @@ def probe(model: Model, batches: Iterator[Arrays] | None, data: str) -> Probe:
         model: the float IR.
         batches: samples as the model takes them; None makes random ones.
         data: where they come from, for the manifest.
+
+    Raises:
+        DataError: if the model fails on the samples.
+        UnsupportedError: if the model runs on no made-up inputs.
     """
     signature = model.signature
     held, samples, pairs = 0, 0, []
     with Oracle(model.ir, exact=True) as oracle:
-        for feeds in batches if batches is not None else random_batches(signature):
-            outputs = oracle.run(feeds)
+        for feeds in batches if batches is not None else _made_up(oracle, signature):
+            outputs = _run(oracle, feeds)
             pairs.append((feeds, outputs))
             samples += samples_in(signature, feeds)
             held += sum(a.nbytes for a in (*feeds.values(), *outputs.values()))
             if samples >= MAX_SAMPLES or held >= _HELD_BYTES:
                 break
     return Probe(tuple(pairs), samples, data)
+
+
+def _run(oracle: Oracle, feeds: Arrays) -> Arrays:
+    try:
+        return oracle.run(feeds)
+    except Exception as e:
+        raise DataError(
+            f"the model fails on the data: {_first_line(e)}",
+            hint="check that the values are in the range the model expects, such as valid indices",
+        ) from e
+
+
+def _made_up(oracle: Oracle, signature: Signature) -> Iterator[Arrays]:
+    """Random inputs, with the first of some sizes for the dynamic axes that the model runs on."""
+    problem = ""
+    for batch, other in _SIZES if _dynamic(signature) else ((1, 1),):
+        try:
+            oracle.run(next(random_batches(signature, batch, other)))
+        except Exception as e:
+            problem = problem or _first_line(e)
+        else:
+            return random_batches(signature, batch, other)
+    raise UnsupportedError(
+        f"the model runs on no made-up inputs: {problem}", hint="add -c DATA, real samples"
+    )
+
+
+def _dynamic(signature: Signature) -> bool:
+    return any(not isinstance(size, int) for spec in signature.inputs for size in spec.shape)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def probe_batch(signature: Signature) -> int:
@@ -83,19 +127,33 @@ def samples_in(signature: Signature, feeds: Mapping[str, NDArray[Any]]) -> int:
     return signature.batch or 1
 
 
-def random_batches(signature: Signature) -> Iterator[Arrays]:
-    """Seeded random inputs.
+def random_batches(signature: Signature, batch: int = 1, other: int = 1) -> Iterator[Arrays]:
+    """Seeded random inputs, eight samples in all.
 
     Floats are normal noise in one half of the samples and smooth waves in the other, since
     networks treat the two very differently; integers are 0 or 1, which is safe for indices.
+
+    Args:
+        signature: the inputs to feed.
+        batch: size of a first axis that is dynamic.
+        other: size of any other dynamic axis.
     """
     rng = np.random.default_rng(0)
-    for index in range(_RANDOM_SAMPLES):
-        yield {spec.name: _random(spec, rng, smooth=index % 2 == 1) for spec in signature.inputs}
+    firsts = {spec.shape[0] for spec in signature.inputs if spec.dynamic_batch} - {None}
+    for index in range(_RANDOM_SAMPLES // (batch if signature.dynamic_batch else 1)):
+        feeds = {}
+        for spec in signature.inputs:
+            sizes = [
+                size if isinstance(size, int) else (batch if axis == 0 or size in firsts else other)
+                for axis, size in enumerate(spec.shape)
+            ]
+            feeds[spec.name] = _random(spec, tuple(sizes), rng, smooth=index % 2 == 1)
+        yield feeds
 
 
-def _random(spec: TensorSpec, rng: np.random.Generator, *, smooth: bool) -> NDArray[Any]:
-    shape = tuple(size if isinstance(size, int) else 1 for size in spec.shape)
+def _random(
+    spec: TensorSpec, shape: tuple[int, ...], rng: np.random.Generator, *, smooth: bool
+) -> NDArray[Any]:
     if not np.issubdtype(np.dtype(spec.dtype), np.floating):
         return rng.integers(0, 2, shape).astype(spec.dtype)
     if smooth:
@@ -124,6 +182,7 @@ class _Tally:
     agreed: int = 0
     judged: int = 0
     finite: bool = True
+    shapes: str | None = None
 
 
 def compare(
@@ -144,8 +203,8 @@ def compare(
         outputs: what it gives; int8 ports are read back as real values.
 
     Returns:
-        The comparison, and what is wrong with the artifact (values that are not finite where the
-        float model's are), or None.
+        The comparison, and what is wrong with the artifact (an output of another shape, values
+        that are not finite where the float model's are), or None.
     """
     tally = _Tally()
     takes, gives = session.signature.inputs, session.signature.outputs
@@ -156,7 +215,11 @@ def compare(
         }
         got = session.run(fed)
         for spec, port in zip(gives, outputs, strict=True):
-            _count(tally, expected[port.spec.name], dequantize(got[spec.name], port))
+            wanted, found = expected[port.spec.name], dequantize(got[spec.name], port)
+            if wanted.shape != found.shape:
+                tally.shapes = f"'{port.spec.name}' has shape {found.shape}, not {wanted.shape}"
+            if wanted.size == found.size:
+                _count(tally, wanted, found)
     worst = tally.worst if math.isfinite(tally.worst) else float(np.finfo(np.float64).max)
     check = Verification(
         runtime=runtime,
@@ -167,7 +230,7 @@ def compare(
         max_abs_error=worst,
     )
     problem = None if tally.finite else "it gives NaN or infinity where the float model does not"
-    return check, problem
+    return check, tally.shapes or problem
 
 
 def quantize(array: NDArray[Any], port: Port) -> NDArray[Any]:

@@ -1,9 +1,11 @@
 import math
 
 import numpy as np
+import onnx_ir
 import pytest
 
 from edgekit.bundle import Port
+from edgekit.errors import DataError, UnsupportedError
 from edgekit.ir import Model, Signature, TensorSpec
 from edgekit.runtimes.base import Session
 from edgekit.testing.models import small_cnn
@@ -82,6 +84,47 @@ def test_random_inputs_fit_the_signature():
         assert set(np.unique(batch["ids"])) <= {0, 1}
     again = list(random_batches(signature))
     assert all(np.array_equal(x["a"], y["a"]) for x, y in zip(batches, again, strict=True))
+
+
+def dynamic(text):
+    return Model(onnx_ir.from_onnx_text(HEADER + text))
+
+
+HEADER = '<ir_version: 9, opset_import: ["" : 18]>\n'
+
+
+def test_dynamic_axes_get_sizes_that_the_model_runs_on():
+    pooled = dynamic(
+        "g (float[1,1,H,W] x) => (float[1,1,h,w] y) { y = AveragePool <kernel_shape=[32,32]> (x) }"
+    )
+    probes = probe(pooled, None, "random")
+    assert probes.batches[0][0]["x"].shape == (1, 1, 64, 64)
+    assert probes.samples == 8
+    one = dynamic("g (float[N,4] x) => (float[1,4] y) <int64[2] s = {1,4}> { y = Reshape (x, s) }")
+    assert probe(one, None, "random").batches[0][0]["x"].shape == (1, 4)
+
+
+def test_more_than_one_sample_at_a_time_where_the_model_allows_it():
+    feeds, _ = probe(Model(small_cnn()), None, "random").batches[0]
+    assert next(iter(feeds.values())).shape[0] == 2
+
+
+def test_models_and_data_that_do_not_run():
+    gather = dynamic(
+        "g (int64[N] i) => (float[N] y) <float[2] e = {1.0,2.0}> { y = Gather (e, i) }"
+    )
+    with pytest.raises(DataError, match="the model fails on the data"):
+        probe(gather, iter([{"i": np.array([7])}]), "calibration")
+    never = dynamic(
+        "g (float[N,4] x) => (float[3,5] y) <int64[2] s = {3,5}> { y = Reshape (x, s) }"
+    )
+    with pytest.raises(UnsupportedError, match="no made-up inputs"):
+        probe(never, None, "random")
+
+
+def test_another_shape_is_a_problem():
+    _, _, problem = checked(lambda scores: scores[:, None])
+    assert "has shape (2, 1, 10), not (2, 10)" in problem
 
 
 def test_samples_of_a_run():
