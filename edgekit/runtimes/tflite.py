@@ -26,6 +26,29 @@ class _Port:
     spec: TensorSpec
 
 
+_SIZES = (16, 64, 224)
+"""Sizes tried for dynamic axes when a file cannot be laid out for its own, which are all 1."""
+
+
+def _allocated(module: Any, path: Path, threads: int | None) -> Any:
+    """An interpreter that is ready to run; every batch gives dynamic axes their sizes anew."""
+    for size in (None, *_SIZES):
+        interpreter = module.Interpreter(model_path=str(path), num_threads=threads)
+        dynamic = [d for d in interpreter.get_input_details() if -1 in d["shape_signature"]]
+        for detail in dynamic if size is not None else ():
+            axes = enumerate(detail["shape_signature"])
+            shape = [(size if axis else 1) if n == -1 else int(n) for axis, n in axes]
+            interpreter.resize_tensor_input(detail["index"], shape)
+        try:
+            interpreter.allocate_tensors()
+        except (RuntimeError, ValueError):
+            if not dynamic or size == _SIZES[-1]:
+                raise
+        else:
+            break
+    return interpreter
+
+
 class TFLiteSession(Session):
     """A TFLite file opened on an interpreter, with XNNPACK where the package applies it.
 
@@ -136,8 +159,7 @@ class TFLiteRuntime(Runtime):
         failure: Exception | None = None
         with captured_stderr() as captured:
             try:
-                interpreter = module.Interpreter(model_path=str(path), num_threads=threads)
-                interpreter.allocate_tensors()
+                interpreter = _allocated(module, path, threads)
                 session = TFLiteSession(interpreter, path.name)
             except (RuntimeError, ValueError) as e:
                 failure = e

@@ -235,3 +235,23 @@ def test_the_probe_names_the_package_that_serves():
     assert found.installed
     first = next(name for name in TFLITE_INTERPRETERS if version_of(name))
     assert (found.version, found.detail) == (version_of(first), f"served by {first}")
+
+
+def test_a_file_whose_smallest_size_is_too_small(tmp_path):
+    import onnx_ir
+
+    from edgekit.converters.base import EmitOptions
+    from edgekit.converters.tflite.converter import TFLiteConverter
+    from edgekit.ir import Model
+    from edgekit.passes.canonicalize.pipeline import canonicalize
+    from edgekit.vocabulary import IoType, Precision
+
+    text = """<ir_version: 9, opset_import: ["" : 18]>
+    g (float[1,1,H,W] x) => (float[1,1,h,w] y) { y = AveragePool <kernel_shape=[3,3]> (x) }"""
+    graph = canonicalize(Model(onnx_ir.from_onnx_text(text)))
+    emitted = TFLiteConverter().emit(graph, tmp_path, EmitOptions(Precision.FP32, IoType.FLOAT))
+    with TFLiteRuntime().open(emitted.path, trusted=True) as session:
+        name, result = session.signature.inputs[0].name, session.signature.outputs[0].name
+        for size in (5, 9):
+            values = session.run({name: np.ones((1, 1, size, size), np.float32)})[result]
+            assert np.array_equal(values, np.ones((1, 1, size - 2, size - 2), np.float32))
