@@ -268,5 +268,7 @@ def test_operators_are_those_of_the_official_files(tmp_path, name):
         operators(emit(canonicalize(load(shared(f"mlperf_tiny/{name}_float.tflite"))), tmp_path))
     )
     official = Counter(operators(shared(f"mlperf_tiny/{name}_int8.tflite").read_bytes()))
+    # A window over the whole image is a MEAN here, which rescales in INT8; a pool does not.
+    official["MEAN"] += official.pop("AVERAGE_POOL_2D", 0)
     assert sum(ours.values()) <= sum(official.values())
     assert not ours - official
