@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 FP_TOLERANCE = {Precision.FP32: 5e-3, Precision.FP16: 5e-2}
 """Greatest difference, as a share of the outputs' range, that float arithmetic explains."""
 
+LEAST_SQNR = 10.0
+"""Decibels below which an INT8 artifact gets a warning: the noise is a third of the signal."""
+
 LEAST_RANGE = 1e-3
 """Outputs that vary less than this over the probes say little: a saturated sigmoid, mostly."""
 
@@ -295,7 +298,9 @@ def _verify(
     except EdgeKitError as e:
         return "failed", None, (f"{target} does not run it: {e.message}",)
     problem = problem or _beyond_rounding(job, check)
-    return ("failed", check, (problem,)) if problem else ("verified", check, ())
+    if problem:
+        return "failed", check, (problem,)
+    return "verified", check, _warning(job, check)
 
 
 def _beyond_rounding(job: _Job, check: Verification) -> str | None:
@@ -308,6 +313,20 @@ def _beyond_rounding(job: _Job, check: Verification) -> str | None:
     return (
         f"its outputs differ from the float model by up to {check.max_abs_error:.3g}, "
         f"more than rounding explains ({limit:.3g})"
+    )
+
+
+def _warning(job: _Job, check: Verification) -> tuple[str, ...]:
+    """What a user should know of an INT8 artifact before trusting it."""
+    loud = check.sqnr_db is not None and check.sqnr_db < LEAST_SQNR
+    if job.recipe.precision is not Precision.INT8 or not loud:
+        return ()
+    cause = "the model loses much of its precision in int8"
+    if check.data == "random":
+        cause += ", or the random inputs are unlike the calibration data"
+    return (
+        f"its outputs are far from the float model's (SQNR {check.sqnr_db:.1f} dB on {check.data} "
+        f"data): {cause}; keep sensitive nodes in float with overrides in a recipe, or use fp16",
     )
 
 

@@ -6,7 +6,9 @@ from PIL import Image
 
 import edgekit
 from edgekit.errors import GateError, InputError, UnsupportedError, UsageError
+from edgekit.ir import Model
 from edgekit.testing.models import save_small_cnn
+from edgekit.testing.tflite import model_of
 
 
 @pytest.fixture
@@ -156,3 +158,22 @@ def test_ranges_do_not_fit_another_layout(cnn, tmp_path):
             output=tmp_path / "o",
         )
     assert not (tmp_path / "o").exists()
+
+
+def test_an_int8_artifact_far_from_float_says_so(tmp_path):
+    rng = np.random.default_rng(0)
+    model = Model(
+        model_of(
+            '<ir_version: 10, opset_import: ["" : 21]>'
+            "g (float[N, 16] x, float[16, 16] w) => (float[N, 16] y) { y = MatMul(x, w) }",
+            {"w": rng.normal(size=(16, 16)).astype("f")},
+        )
+    )
+    # Calibrated on inputs that are a thousand times too small, so that all others saturate.
+    ranges = edgekit.calibrate(model, rng.normal(size=(8, 16)).astype("f") * np.float32(1e-3))
+    bundle = edgekit.convert(
+        model, targets="onnxruntime", precision="int8", calibration=ranges, output=tmp_path / "o"
+    )
+    (artifact,) = bundle.artifacts
+    assert artifact.verification.sqnr_db < 10
+    assert any("far from the float model" in note for note in artifact.notes)
