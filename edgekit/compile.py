@@ -23,6 +23,7 @@ from edgekit.errors import EdgeKitError, Reason, UnsupportedError, UsageError
 from edgekit.ir import Model
 from edgekit.outcome import manifest_of, refuse_if_nothing_came_out
 from edgekit.passes.canonicalize.pipeline import canonicalize
+from edgekit.passes.fold_weight_dequantize import fold_weight_dequantize
 from edgekit.progress import SILENT, Progress, stage
 from edgekit.recipe import Recipe
 from edgekit.verification import Probe, compare, probe, probe_batch
@@ -103,10 +104,13 @@ def compile_model(
         raise UsageError(
             "int8 needs calibration data.", hint="add -c DATA, samples like those in production"
         )
+    source = replace(source, preprocessing=recipe.preprocessing or source.preprocessing)
     check_destination(output, replace=force, marker=MANIFEST)
     converters = {target: registry.converter(target) for target in recipe.targets}
     with stage(progress, "canonicalize"):
         model = _with_layout(source, recipe.io_layout)
+        if recipe.precision is not Precision.INT8:
+            model = fold_weight_dequantize(model)
     if ranges is not None and model.signature != source.signature:
         raise UsageError(
             "ranges that were measured on the source's layout do not fit another one.",
@@ -150,8 +154,7 @@ def _open(data: Any, source: Model, model: Model, recipe: Recipe) -> DataSource:
     from edgekit.calibration.data import open_data
 
     have, want = source.signature, model.signature
-    preprocessing = recipe.preprocessing or source.preprocessing
-    feed = open_data(data, have, preprocessing=preprocessing, samples=recipe.samples)
+    feed = open_data(data, have, preprocessing=source.preprocessing, samples=recipe.samples)
     orders = {
         spec.name: _PERMUTATIONS[new.layout]
         for spec, new in zip(have.inputs, want.inputs, strict=True)

@@ -24,7 +24,7 @@ def manifest_of(
     from edgekit.environment import environment
 
     signature = source.signature
-    preprocessing = recipe.preprocessing or source.preprocessing
+    preprocessing = source.preprocessing
     return Manifest(
         edgekit=__version__,
         source={

@@ -9,6 +9,7 @@ from edgekit.errors import GateError, InputError, UnsupportedError, UsageError
 from edgekit.ir import Model
 from edgekit.testing.models import save_small_cnn
 from edgekit.testing.tflite import model_of
+from edgekit.vocabulary import Layout
 
 
 @pytest.fixture
@@ -47,10 +48,10 @@ def test_a_folder_of_pictures(cnn, tmp_path):
     for index in range(4):
         pixels = rng.integers(0, 256, (12, 10, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{index}.png")
-    steps = edgekit.Preprocessing(resize=(8, 8), scale=1 / 255, layout="nchw")
+    steps = edgekit.Preprocessing(resize=(8, 8), scale=1 / 255, layout=Layout.NCHW)
     bundle = edgekit.convert(
         cnn[0],
-        targets="onnxruntime",
+        targets=["onnxruntime", "tflite"],
         precision="int8",
         calibration=folder,
         preprocessing=steps,
@@ -58,6 +59,11 @@ def test_a_folder_of_pictures(cnn, tmp_path):
     )
     assert bundle.artifacts[0].verification.samples == 4
     assert bundle.manifest.preprocessing["resize"] == (8, 8)
+    # It travels inside the TFLite file, and comes back when that is read.
+    again = edgekit.load(bundle.resolve(bundle.artifact("tflite").path))
+    assert again.preprocessing == edgekit.Preprocessing(
+        resize=(8, 8), scale=1 / 255, layout=Layout.NCHW
+    )
 
 
 def test_a_recipe_in_python(cnn, tmp_path):
