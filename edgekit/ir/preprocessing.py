@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from math import isfinite
+from numbers import Real
 from typing import Any, Literal
 
 from edgekit.errors import UsageError
@@ -43,38 +45,92 @@ class Preprocessing:
         """Read and validate a JSON (or YAML) object.
 
         Raises:
-            UsageError: on an unknown key or a value of the wrong kind.
+            UsageError: on an unknown key or a value of the wrong kind; it names the key and says
+                what is expected.
         """
         known = {field.name for field in fields(cls)}
-        unknown = sorted(set(document) - known)
+        unknown = sorted(str(key) for key in set(document) - known)
         if unknown:
             raise UsageError(
                 f"preprocessing has unknown keys: {', '.join(unknown)}.",
                 hint=f"the keys are {', '.join(sorted(known))}",
             )
-        values = dict(document)
-        try:
-            for key, count in (("resize", 2), ("crop", 2)):
-                if values.get(key) is not None:
-                    size = tuple(int(v) for v in values[key])
-                    if len(size) != count or min(size) < 1:
-                        raise ValueError(f"{key} must be [height, width], both positive")
-                    values[key] = size
-            for key in ("mean", "std"):
-                if key in values:
-                    entry = values[key]
-                    many = entry if isinstance(entry, (list, tuple)) else [entry]
-                    values[key] = tuple(float(v) for v in many)
-                    if len(values[key]) not in (1, 3):
-                        raise ValueError(f"{key} must have one value or three")
-            if "std" in values and not all(values["std"]):
-                raise ValueError("std must not be zero")
-            if "scale" in values:
-                values["scale"] = float(values["scale"])
-            if "layout" in values:
-                values["layout"] = Layout(values["layout"])
-            if values.get("color", "rgb") not in ("rgb", "bgr", "gray"):
-                raise ValueError("color must be rgb, bgr or gray")
-        except (TypeError, ValueError) as e:
-            raise UsageError(f"preprocessing is not valid: {e}.") from e
-        return cls(**values)
+        return cls(**{key: _READERS[key](key, value) for key, value in document.items()})
+
+
+# One reader per kind of value ---------------------------------------------------------------------
+
+
+def _size(key: str, value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    given = list(value) if isinstance(value, (list, tuple)) else []
+    if len(given) != 2 or not all(_is_whole(v) and v >= 1 for v in given):
+        raise _wrong(key, value, "[height, width], two positive whole numbers, or null")
+    return int(given[0]), int(given[1])
+
+
+def _number(key: str, value: Any) -> float:
+    if not _is_number(value):
+        raise _wrong(key, value, "a number")
+    return float(value)
+
+
+def _channels(key: str, value: Any) -> tuple[float, ...]:
+    given = list(value) if isinstance(value, (list, tuple)) else [value]
+    if len(given) not in (1, 3) or not all(map(_is_number, given)):
+        raise _wrong(key, value, "one number, or a list of three")
+    return tuple(float(v) for v in given)
+
+
+def _divisors(key: str, value: Any) -> tuple[float, ...]:
+    numbers = _channels(key, value)
+    if not all(numbers):
+        raise _wrong(key, value, "one number, or a list of three, none of them zero")
+    return numbers
+
+
+def _color(key: str, value: Any) -> str:
+    if value not in _COLORS:
+        raise _wrong(key, value, f"one of {', '.join(_COLORS)}")
+    return str(value)
+
+
+def _layout(key: str, value: Any) -> Layout:
+    try:
+        return Layout(value)
+    except ValueError:
+        raise _wrong(key, value, f"one of {', '.join(map(str, Layout))}") from None
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a finite number, or a text that is one: YAML reads 1e-3 as a text."""
+    if isinstance(value, bool) or not isinstance(value, (str, Real)):
+        return False
+    try:
+        return isfinite(float(value))
+    except (ValueError, OverflowError):
+        return False
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Real) and _is_number(value) and float(value).is_integer()
+
+
+def _wrong(key: str, value: Any, expected: str) -> UsageError:
+    shown = repr(value)
+    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+    return UsageError(f"preprocessing: {key} is {shown}.", hint=f"{key} must be {expected}")
+
+
+_SHOWN = 60
+_COLORS = ("rgb", "bgr", "gray")
+_READERS: Mapping[str, Callable[[str, Any], Any]] = {
+    "resize": _size,
+    "crop": _size,
+    "color": _color,
+    "scale": _number,
+    "mean": _channels,
+    "std": _divisors,
+    "layout": _layout,
+}
