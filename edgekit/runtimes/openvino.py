@@ -36,12 +36,20 @@ def compile_properties(threads: int | None = None) -> dict[str, Any]:
 
 
 class OpenVINOSession(Session):
-    """A model compiled for the CPU plugin."""
+    """A model compiled for the CPU plugin.
 
-    def __init__(self, compiled: Any, name: str) -> None:
+    Args:
+        model: as it was read: compiling merges tensors, and an output may get the names of both.
+        compiled: the same, compiled.
+        name: of its file.
+    """
+
+    def __init__(self, model: Any, compiled: Any, name: str) -> None:
         self._request = compiled.create_infer_request()
         self._name = name
-        self.signature = Signature(_specs(compiled.inputs), _specs(compiled.outputs))
+        self.signature = Signature(
+            _specs(model.inputs, compiled.inputs), _specs(model.outputs, compiled.outputs)
+        )
 
     def _run(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         indexed = {i: feeds[spec.name] for i, spec in enumerate(self.signature.inputs)}
@@ -57,14 +65,14 @@ class OpenVINOSession(Session):
         self._request = None
 
 
-def _specs(ports: Iterable[Any]) -> tuple[TensorSpec, ...]:
+def _specs(named: Iterable[Any], ports: Iterable[Any]) -> tuple[TensorSpec, ...]:
     return tuple(
         TensorSpec(
-            _name(port, index),
+            _name(source, index),
             np.dtype(port.element_type.to_dtype()).name,
             tuple(_dim(axis, size) for axis, size in enumerate(port.partial_shape)),
         )
-        for index, port in enumerate(ports)
+        for index, (source, port) in enumerate(zip(named, ports, strict=True))
     )
 
 
@@ -103,7 +111,7 @@ class OpenVINORuntime(Runtime):
             compiled = core.compile_model(model, "CPU", compile_properties(threads))
         except RuntimeError as e:
             raise refused(path, "OpenVINO", e) from e
-        return OpenVINOSession(compiled, path.name)
+        return OpenVINOSession(model, compiled, path.name)
 
 
 @cache

@@ -16,6 +16,7 @@ import onnx_ir
 from edgekit.converters.base import Converter, EmitOptions, Emitted, artifact_stem
 from edgekit.converters.fp16 import FP16_NOTE, store_fp16
 from edgekit.converters.onnx_file import SINGLE_FILE_LIMIT, constant_bytes, portable, write_onnx
+from edgekit.converters.openvino.recurrent import separate_layouts
 from edgekit.converters.openvino.support import misread
 from edgekit.converters.quantized import quantized_nodes
 from edgekit.errors import OutputError, Reason, UnsupportedError
@@ -80,10 +81,11 @@ def _read(model: Model) -> Iterator[Any]:
     """The graph as an OpenVINO model; files behind it live as long as the block."""
     core = import_openvino("the openvino converter").Core()
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
-        if constant_bytes(model.ir) <= SINGLE_FILE_LIMIT:
-            source: str | bytes = onnx_ir.to_proto(portable(model.ir)).SerializeToString()
+        ir = separate_layouts(model.ir)
+        if constant_bytes(ir) <= SINGLE_FILE_LIMIT:
+            source: str | bytes = onnx_ir.to_proto(portable(ir)).SerializeToString()
         else:
-            source = str(write_onnx(model.ir, Path(scratch) / "model.onnx")[0])
+            source = str(write_onnx(ir, Path(scratch) / "model.onnx")[0])
         try:
             graph = core.read_model(model=source)
         except RuntimeError as e:
