@@ -133,8 +133,19 @@ def _converted(values: NDArray[Any], target: np.dtype[Any], name: str) -> NDArra
     raise DataError(
         f"the data for input '{name}' is {values.dtype}; the input is {target}, "
         "and the cast would lose something.",
-        hint=f"store the array as {target}, scaled the way the model expects it",
+        hint=_cast_hint(values, target),
     )
+
+
+def _cast_hint(values: NDArray[Any], target: np.dtype[Any]) -> str:
+    if values.dtype.kind == "f" and target.kind in "iu" and target.itemsize <= 2:
+        low, high = np.iinfo(target).min, np.iinfo(target).max
+        return (
+            f"the source itself takes {target}: quantize the data with the scale and zero point "
+            f"of its input, clip(round(x / scale) + zero_point, {low}, {high}), and store that "
+            f"as {target}; or convert the float model that the source was made from"
+        )
+    return f"store the array as {target}, scaled the way the model expects it"
 
 
 def _wide(values: NDArray[Any]) -> NDArray[Any]:

@@ -296,7 +296,17 @@ def _only_input(signature: Signature, where: str) -> TensorSpec:
 def _same_length(lengths: Mapping[str, int], where: str) -> int:
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"'{name}' {length}" for name, length in lengths.items())
-        raise DataError(f"{where}: the arrays have different numbers of samples: {shown}.")
+        longest = max(lengths.values())
+        single = next((name for name, length in lengths.items() if length == 1), None)
+        hint = "the first axis of every array counts the samples"
+        if single is not None:
+            hint += (
+                f"; if '{single}' is the same for all of them, repeat it: "
+                f"numpy.repeat({single}, {longest}, axis=0)"
+            )
+        raise DataError(
+            f"{where}: the arrays have different numbers of samples: {shown}.", hint=hint
+        )
     return next(iter(lengths.values()))
 
 

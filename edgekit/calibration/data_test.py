@@ -256,6 +256,27 @@ def test_casts_lose_nothing_but_float_rounding(values, dtype, good):
             read(values, sig)
 
 
+def test_float_data_for_a_quantized_input_says_how_to_quantize_it():
+    values = np.array([[0.1, 0.9]], np.float32)
+    with pytest.raises(DataError) as caught:
+        read(values, signature(("N", 2), dtype="int8"))
+    assert "round(x / scale) + zero_point, -128, 127" in caught.value.hint
+
+
+def test_a_single_row_beside_many_is_repeated_as_the_hint_says(tmp_path):
+    sig = signature(("N", 4), (1, 3))
+    image = np.arange(8, dtype=np.float32).reshape(2, 4)
+    state = np.ones((1, 3), np.float32)
+    np.savez(tmp_path / "a.npz", image=image, state=state)
+    with pytest.raises(DataError, match="different numbers of samples") as caught:
+        read(tmp_path / "a.npz", sig)
+    assert "numpy.repeat(state, 2, axis=0)" in caught.value.hint
+    np.savez(tmp_path / "b.npz", image=image, state=np.repeat(state, 2, axis=0))
+    batches = read(tmp_path / "b.npz", sig)
+    assert [b["image"].tolist() for b in batches] == [[row.tolist()] for row in image]
+    assert all(np.array_equal(b["state"], state) for b in batches)
+
+
 @pytest.mark.parametrize(
     ("shape", "sig", "hint"),
     [
