@@ -31,7 +31,7 @@ from edgekit.converters.tflite.windows import (
 
 def lower_max_pool(ctx: Lowering, node: onnx_ir.Node) -> None:
     """MaxPool; padding never wins, so it is the least value."""
-    require_channels_last(node)
+    _require_flat(node)
     if len(node.outputs) > 1 and (node.outputs[1].uses() or node.outputs[1].is_graph_output()):
         raise CannotLower("the indices of the maxima are used", "remove the Indices output")
     x, windows = _windows(ctx, node)
@@ -50,7 +50,7 @@ def lower_average_pool(ctx: Lowering, node: onnx_ir.Node) -> None:
     Where ONNX counts other cells than the kernel would, the padded average is scaled by the ratio,
     which is known for each window.
     """
-    require_channels_last(node)
+    _require_flat(node)
     x, windows = _windows(ctx, node)
     if _subsample(ctx, node, x, windows):
         return
@@ -68,6 +68,18 @@ def lower_average_pool(ctx: Lowering, node: onnx_ir.Node) -> None:
     mean = ctx.like(out, out.shape, "average")
     ctx.add("AVERAGE_POOL_2D", [padded], mean, _options(windows, VALID))
     emit(ctx, "MUL", [mean, _constant_like(ctx, ratio, x)], out)
+
+
+def _require_flat(node: onnx_ir.Node) -> None:
+    """Refuse pools that are not over one or two spatial axes."""
+    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    if shape is not None and len(shape) > 4:
+        spatial = len(shape) - 2
+        raise CannotLower(
+            f"TFLite has no {spatial}-D pooling",
+            "pool over two axes first, then, reshaped, over the others",
+        )
+    require_channels_last(node)
 
 
 def _windows(ctx: Lowering, node: onnx_ir.Node) -> tuple[Tensor, list[Window]]:

@@ -85,3 +85,11 @@ def test_indices_are_refused_with_a_reason():
     model = node_model("MaxPool", {"x": noise(0, 1, 1, 4, 4)}, outputs=2, kernel_shape=[2, 2])
     with pytest.raises(UnsupportedError, match="indices"):
         convert_and_run(model, {})
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+def test_pools_over_volumes_are_refused_by_name(op):
+    x = noise(0, 1, 2, 4, 4, 4)
+    model = node_model(op, {"x": x}, kernel_shape=[2, 2, 2], strides=[2, 2, 2])
+    with pytest.raises(UnsupportedError, match="TFLite has no 3-D pooling"):
+        convert_and_run(model, {"x": x})
