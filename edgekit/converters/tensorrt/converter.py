@@ -20,7 +20,7 @@ from edgekit.converters.tensorrt.build import (
     build_rtx_engine,
     parse_with_rtx,
 )
-from edgekit.converters.tensorrt.lint import lint
+from edgekit.converters.tensorrt.lint import Rule, Violation, lint
 from edgekit.converters.tensorrt.one_step_lstm import spell_out_single_steps
 from edgekit.converters.tensorrt.recipe import BuildRecipe, profiles_of
 from edgekit.converters.tensorrt.spell_out import spell_out
@@ -74,8 +74,7 @@ class TensorRTConverter(Converter):
         _name_nodes(graph.graph)
         profiles = profiles_of(v for v in graph.graph.inputs if v.const_value is None)
         if violations := lint(graph, profiles):
-            broken = (Reason(v.node, v.op, f"{v.rule}: {v.message}") for v in violations)
-            raise self.refuse(model, tuple(broken))
+            raise self.refuse(model, _broken(violations, options.precision))
         path = folder / f"{artifact_stem(model, options)}.onnx"
         files = write_onnx(graph, path)
         expected = {node.name or "": node.op_type for node in quantized_nodes(graph.graph)}
@@ -123,6 +122,25 @@ class TensorRTConverter(Converter):
 _NOT_BUILT = "not built: no engine was made, and which layers are INT8 is not proven"
 _IN_FLOAT = "TensorRT-RTX's build log shows it as a float layer"
 _IN_FLOAT_HINT = "leave it out of the quantization plan, since Q/DQ around it only cost time"
+
+
+def _broken(violations: Sequence[Violation], precision: Precision) -> tuple[Reason, ...]:
+    """One reason per violation, or one for all where the source's own quantization is at fault.
+
+    EdgeKit's pairs for TensorRT are symmetric, so that zero points are the source's.
+    """
+    shifted = [v for v in violations if v.rule is Rule.SYMMETRIC]
+    if precision is Precision.INT8 and shifted:
+        why = f"{_ASYMMETRIC} ({len(shifted)} nodes, this one first)"
+        return (Reason(shifted[0].node, shifted[0].op, why, _ASYMMETRIC_HINT),)
+    return tuple(Reason(v.node, v.op, f"{v.rule}: {v.message}") for v in violations)
+
+
+_ASYMMETRIC = (
+    "the source is already quantized asymmetrically, with zero points other than 0, "
+    "which TensorRT does not take"
+)
+_ASYMMETRIC_HINT = "convert the float model it was made from, or use -p fp32 or -p fp16"
 
 
 def _name_nodes(graph: onnx_ir.Graph) -> None:
