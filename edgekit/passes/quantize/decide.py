@@ -17,7 +17,8 @@ from edgekit.passes.quantize.arithmetic import channel_scales, parameters_for, w
 from edgekit.passes.quantize.conditions import int_attribute, operand
 from edgekit.passes.quantize.constants import constant_data, is_constant
 from edgekit.passes.quantize.mixed_outputs import mixed_outputs
-from edgekit.passes.quantize.placement import Placed, Placement, place
+from edgekit.passes.quantize.placed import Placed, Placement
+from edgekit.passes.quantize.placement import place
 from edgekit.passes.quantize.plan import (
     DTYPES,
     NodePlan,

@@ -14,7 +14,7 @@ import onnx_ir
 from edgekit.calibration.ranges import Ranges
 from edgekit.passes.quantize.conditions import is_float
 from edgekit.passes.quantize.constants import is_constant
-from edgekit.passes.quantize.placement import Placed, Placement
+from edgekit.passes.quantize.placed import Placed, Placement
 
 _TWO_BITS = 4.0
 """How much wider the joined range may be than a member's, before the Concat stays float."""

@@ -18,7 +18,7 @@ from edgekit.errors import UsageError
 from edgekit.passes.quantize.conditions import operand
 from edgekit.passes.quantize.constants import constant_data, is_constant
 from edgekit.passes.quantize.groups import Groups
-from edgekit.passes.quantize.placement import Placed, Placement
+from edgekit.passes.quantize.placed import Placed, Placement
 from edgekit.passes.quantize.rules import LegalOps
 from edgekit.passes.quantize.saturation import Interval
 
