@@ -17,6 +17,7 @@ from edgekit.converters.base import Converter, EmitOptions, Emitted, artifact_st
 from edgekit.converters.fp16 import FP16_NOTE, store_fp16
 from edgekit.converters.onnx_file import SINGLE_FILE_LIMIT, constant_bytes, portable, write_onnx
 from edgekit.converters.openvino.recurrent import separate_layouts
+from edgekit.converters.openvino.reductions import lift_reductions
 from edgekit.converters.openvino.support import misread
 from edgekit.converters.quantized import quantized_nodes
 from edgekit.errors import OutputError, Reason, UnsupportedError
@@ -81,7 +82,7 @@ def _read(model: Model) -> Iterator[Any]:
     """The graph as an OpenVINO model; files behind it live as long as the block."""
     core = import_openvino("the openvino converter").Core()
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
-        ir = separate_layouts(model.ir)
+        ir = lift_reductions(separate_layouts(model.ir))
         if constant_bytes(ir) <= SINGLE_FILE_LIMIT:
             source: str | bytes = onnx_ir.to_proto(portable(ir)).SerializeToString()
         else:

@@ -8,11 +8,15 @@ portable policy keeps them within 7. Biases stay float.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from edgekit.passes.quantize.conditions import (
     CONV,
     GEMM,
     both_computed,
     constant_operand,
+    operand,
+    rank_of,
     text_attribute_in,
     when,
 )
@@ -29,7 +33,16 @@ from edgekit.passes.quantize.rules import (
 )
 from edgekit.vocabulary import CpuPolicy, Target
 
+if TYPE_CHECKING:
+    import onnx_ir
+
 _BIAS = BiasRule(kind=BiasKind.FLOAT)
+
+
+def _no_vectors(node: onnx_ir.Node) -> bool:
+    """Whether both operands of a product are known to have at least two axes."""
+    return all((rank_of(operand(node, index)) or 0) >= 2 for index in (0, 1))
+
 
 _RULES = (
     OpRule(("Conv",), (0,), WeightRule(1, Axis(0)), _BIAS, conditions=CONV),
@@ -41,7 +54,13 @@ _RULES = (
         conditions=CONV,
     ),
     OpRule(("Gemm",), (0, 1), WeightRule(1, Axis(1, "transB", 0)), _BIAS, conditions=GEMM[1:]),
-    OpRule(("MatMul",), (0, 1), WeightRule(1, Axis(-1), rank=2)),
+    OpRule(
+        ("MatMul",),
+        (0, 1),
+        WeightRule(1, Axis(-1), rank=2),
+        # Quantized products of vectors get an axis too many.
+        conditions=(when(_no_vectors, "OpenVINO quantizes no product of a vector with one axis"),),
+    ),
     OpRule(
         ("Add",),
         (0, 1),
