@@ -15,6 +15,7 @@ from edgekit.converters import onnx_file
 from edgekit.converters.base import EmitOptions
 from edgekit.converters.onnxruntime.converter import OnnxRuntimeConverter
 from edgekit.converters.openvino.converter import OpenVINOConverter
+from edgekit.converters.tensorrt.build import without_noise
 from edgekit.converters.tensorrt.converter import TensorRTConverter
 from edgekit.errors import UnsupportedError
 from edgekit.ir import Model, Oracle, Source
@@ -339,6 +340,21 @@ def test_tensorrt_refuses_a_graph_that_breaks_a_rule(tmp_path):
         emit("tensorrt", model, tmp_path, Precision.INT8)
 
 
+def test_messages_of_tensorrt_leave_out_the_missing_driver():
+    message = (
+        "ErrorCode.INVALID_NODE: Invalid Node - s ITensor::getDimensions: Error Code 3: API Usage "
+        "Error (s: at least 2 dimensions are required for input. In checkNOrMoreDims at "
+        "/_src/optimizer/api/network.cpp:865) [checkMacros.cpp::catchCudaError::250] Error Code 1:"
+        " Cuda Runtime (In catchCudaError at /_src/common/dispatch/checkMacros.cpp:250 (cudaError "
+        "35: CUDA driver version is insufficient for CUDA runtime version))"
+    )
+    assert without_noise(message) == (
+        "Invalid Node - s ITensor::getDimensions: Error Code 3: API Usage Error "
+        "(s: at least 2 dimensions are required for input)"
+    )
+    assert without_noise("the builder gave no reason") == "the builder gave no reason"
+
+
 def test_tensorrt_gets_a_build_recipe(tmp_path):
     emitted = emit("tensorrt", quantized(), tmp_path, Precision.INT8)
     assert [f.name for f in emitted.files] == ["quantized.int8.onnx", "build.json"]
@@ -470,6 +486,27 @@ def test_rtx_explains_what_the_parser_refuses():
     text = "g (float[4] x) => (float[4] y) { r = Relu(x) y = ReverseSequence <time_axis=5> (r, r) }"
     reasons = TensorRTConverter(rtx=True).explain(as_model(text.replace("<time_axis=5> ", "")))
     assert [r.op for r in reasons] == ["ReverseSequence"]
+
+
+@needs_rtx
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax"])
+def test_rtx_takes_the_softmax_of_a_vector(op, tmp_path):
+    model = as_model(f"g (float[5] x) => (float[5] y) {{ y = {op} (x) }}")
+    converter = TensorRTConverter(rtx=True)
+    assert converter.explain(model) == ()
+    emitted = converter.emit(model, tmp_path, EmitOptions())
+    assert tmp_path / "net.fp32.rtx.engine" in emitted.files
+    x = np.random.default_rng(0).normal(size=5).astype(np.float32)
+    with Oracle(model.ir) as oracle:
+        expected = oracle.run({"x": x})["y"]
+    np.testing.assert_allclose(run("tensorrt", emitted, {"x": x})[0]["y"], expected, atol=1e-6)
+
+
+@needs_rtx
+def test_rtx_builds_an_input_that_is_an_output(tmp_path):
+    model = as_model("g (float[N,3] x) => (float[N,3] x, float[N,3] y) { y = Relu (x) }")
+    emitted = TensorRTConverter(rtx=True).emit(model, tmp_path, EmitOptions())
+    assert tmp_path / "net.fp32.rtx.engine" in emitted.files
 
 
 @needs_rtx

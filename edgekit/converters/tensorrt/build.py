@@ -9,6 +9,7 @@ be built; they are not plans, and are never called that.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -121,7 +122,7 @@ def _build(module: str, onnx: Path, recipe: BuildRecipe, out: Path, serves: str)
     if parsed.errors:
         raise UnsupportedError(f"{package} refuses '{onnx.name}':", reasons=parsed.errors)
     if parsed.failure:
-        raise BuildError(f"{package} cannot build '{onnx.name}': {parsed.failure}")
+        raise BuildError(f"{package} cannot build '{onnx.name}': {without_noise(parsed.failure)}")
     missing = missing_int8(parse_layers(parsed.layers), recipe.int8_layers)
     proven = tuple(name for name in recipe.int8_layers if name not in missing)
     return Engine(out.name, f"{package} {parsed.version}", serves, proven, missing)
@@ -159,7 +160,26 @@ def _wait(command: list[str], module: str, onnx: Path) -> None:
 
 def _reason(error: Mapping[str, Any]) -> Reason:
     node, op = error["node"] or "graph", error["op"] or "graph"
-    return Reason(node, op, f"TensorRT's parser says: {error['message']}")
+    return Reason(node, op, f"TensorRT's parser says: {without_noise(error['message'])}")
+
+
+def without_noise(message: str) -> str:
+    """A message of TensorRT without what only says that this machine has no GPU.
+
+    Any failure on such a machine drags the failed look for a driver along, and every sentence
+    ends in a place in TensorRT's sources.
+    """
+    for noise in (_NO_DRIVER, _NODE_AGAIN, _PLACE):
+        message = noise.sub("", message)
+    return " ".join(message.split()).strip()
+
+
+_NO_DRIVER = re.compile(
+    r"(?:\[checkMacros[^\]]*\]\s*)?Error Code 1: Cuda Runtime \((?:In catchCudaError at \S+ )?"
+    r"\(?(?:cudaError \d+: )?CUDA driver version is insufficient[^)]*\)*"
+)
+_NODE_AGAIN = re.compile(r"ErrorCode\.\w+: (?=\w+ Node - )")
+_PLACE = re.compile(r"\.? In \w+ at /\S+?:\d+(?=\)|\s|$)")
 
 
 def main(arguments: list[str]) -> int:

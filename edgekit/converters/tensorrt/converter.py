@@ -25,6 +25,7 @@ from edgekit.converters.tensorrt.one_step_lstm import spell_out_single_steps
 from edgekit.converters.tensorrt.recipe import BuildRecipe, profiles_of
 from edgekit.converters.tensorrt.spell_out import spell_out
 from edgekit.converters.tensorrt.support import unsupported
+from edgekit.converters.tensorrt.vectors import widen_vectors
 from edgekit.errors import Reason
 from edgekit.ir import Model
 from edgekit.packages import version_of
@@ -60,8 +61,10 @@ class TensorRTConverter(Converter):
         reasons = tuple(unsupported(model.graph))
         if reasons or not self._rtx:
             return reasons
+        graph = model.ir.clone()
+        widen_vectors(graph)
         with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
-            path = write_onnx(model.ir, Path(scratch) / "model.onnx")[0]
+            path = write_onnx(graph, Path(scratch) / "model.onnx")[0]
             try:
                 return parse_with_rtx(path)
             except BuildError as e:
@@ -93,6 +96,7 @@ class TensorRTConverter(Converter):
     def _typed(model: Model, options: EmitOptions) -> tuple[onnx_ir.Model, tuple[Reason, ...]]:
         graph = model.ir.clone()
         spell_out_single_steps(graph)
+        widen_vectors(graph)
         if options.precision is not Precision.INT8:
             spell_out(graph)
         if options.precision is not Precision.FP16:

@@ -39,7 +39,8 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
         return result
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    _add_profile(builder, config, request["profiles"])
+    inputs = {network.get_input(i).name for i in range(network.num_inputs)}
+    _add_profile(builder, config, request["profiles"], inputs)
     engine = builder.build_serialized_network(network, config)
     result["layers"] = next((m for _, m in logger.messages if m.startswith(HEADER)), "")
     if engine is None:
@@ -83,12 +84,16 @@ def _error(error: Any) -> dict[str, str]:
     }
 
 
-def _add_profile(builder: Any, config: Any, profiles: dict[str, dict[str, list[int]]]) -> None:
+def _add_profile(
+    builder: Any, config: Any, profiles: dict[str, dict[str, list[int]]], inputs: set[str]
+) -> None:
     if not profiles:
         return
     profile = builder.create_optimization_profile()
     for name, shapes in profiles.items():
-        profile.set_shape(name, shapes["min"], shapes["opt"], shapes["max"])
+        # The parser renames an input that has the name of an output: it is one.
+        known = name if name in inputs else f"__{name}"
+        profile.set_shape(known, shapes["min"], shapes["opt"], shapes["max"])
     config.add_optimization_profile(profile)
 
 
