@@ -13,7 +13,7 @@ from edgekit.converters.base import Converter, EmitOptions, Emitted, artifact_st
 from edgekit.converters.fp16 import FP16_NOTE
 from edgekit.converters.tflite.einsum import write_out_einsums
 from edgekit.converters.tflite.fuse import fuse_activations, reorder_channels
-from edgekit.converters.tflite.graph import Graph, Tensor
+from edgekit.converters.tflite.graph import Graph, Operator, Tensor
 from edgekit.converters.tflite.half import store_half
 from edgekit.converters.tflite.layout import channels_last
 from edgekit.converters.tflite.lowering import CannotLower, Lowering, dtype_of, shape_of
@@ -112,7 +112,9 @@ def lower_graph(model: Model) -> Lowered:
         try:
             if function is None:
                 raise CannotLower("TFLite has no lowering for this operator")
+            before = len(ctx.graph.operators)
             ctx.lower(node, function)
+            _check_doubles(ctx.graph.operators[before:])
         except CannotLower as e:
             reasons.append(Reason(node.name or "", node.op_type, e.reason, e.hint))
             _stand_in(ctx, node)
@@ -122,6 +124,23 @@ def lower_graph(model: Model) -> Lowered:
         ctx.graph.outputs.append((value.name or "", ctx.tensor(value)))
     tidy(ctx.graph)
     return Lowered(ctx.graph, tuple(reasons), float_nodes)
+
+
+_TAKES_DOUBLES = frozenset(
+    {"BROADCAST_TO", "CAST", "RESHAPE", "SHAPE", "SLICE", "STRIDED_SLICE", "TILE", "TRANSPOSE"}
+)
+"""Operators with a float64 kernel, as found by running them; all others lack one."""
+
+
+def _check_doubles(operators: Sequence[Operator]) -> None:
+    """Refuse operators that the runtime would refuse for their type."""
+    for op in operators:
+        tensors = [t for t in (*op.inputs, *op.outputs) if t is not None and t.dtype == "float64"]
+        if tensors and op.builtin not in _TAKES_DOUBLES:
+            raise CannotLower(
+                f"{op.builtin} has no float64 kernel ('{tensors[0].name}')",
+                "cast the model to float32",
+            )
 
 
 def _stand_in(ctx: Lowering, node: onnx_ir.Node) -> None:

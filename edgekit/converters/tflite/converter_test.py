@@ -221,6 +221,54 @@ def test_every_node_in_the_way_is_named_with_a_reason(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("line", "builtin"),
+    [
+        ("MatMul (x, w)", "FULLY_CONNECTED"),
+        ("Concat <axis=0> (x, w)", "CONCATENATION"),
+        ("Gather (x, i)", "GATHER"),
+        ("Pad (x, p)", "PAD"),
+    ],
+)
+def test_what_has_no_kernel_for_float64_is_refused(tmp_path, line, builtin):
+    constants = {
+        "w": np.ones((3, 3)),
+        "i": np.array([1, 0], np.int64),
+        "p": np.array([0, 1, 0, 0], np.int64),
+    }
+    kinds = {"w": "double[3,3]", "i": "int64[2]", "p": "int64[4]"}
+    used = {name: data for name, data in constants.items() if f", {name})" in line}
+    operands = "".join(f", {kinds[name]} {name}" for name in used)
+    text = f"g (double[2,3] x{operands}) => (double[A,B] y) {{ y = {line} }}"
+    model = Model(model_of(f'<ir_version: 10, opset_import: ["" : 21]> {text}', used))
+    (reason,) = TFLiteConverter().explain(model)
+    assert f"{builtin} has no float64 kernel" in reason.reason
+    assert "float32" in reason.hint
+    with pytest.raises(UnsupportedError, match="float64"):
+        TFLiteConverter().emit(model, tmp_path, EmitOptions())
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["Transpose <perm=[1,0]> (x)", "Reshape (x, s)", "Slice (x, a, b)", "Slice (x, a, b, , t)"],
+)
+def test_what_only_moves_values_takes_float64(tmp_path, line):
+    constants = {
+        name: np.array([n], np.int64) for name, n in {"s": -1, "a": 0, "b": 2, "t": 2}.items()
+    }
+    used = {k: v for k, v in constants.items() if f", {k}" in line}
+    operands = "".join(f", int64[1] {name}" for name in used)
+    out = "A" if "Reshape" in line else "A,B"
+    text = f"g (double[4,3] x{operands}) => (double[{out}] y) {{ y = {line} }}"
+    model = Model(model_of(f'<ir_version: 10, opset_import: ["" : 21]> {text}', used))
+    emitted = TFLiteConverter().emit(model, tmp_path, EmitOptions())
+    x = np.arange(12.0).reshape(4, 3)
+    with Oracle(model.ir) as oracle:
+        expected = oracle.run({"x": x})["y"]
+    (got,) = run(emitted.path.read_bytes(), {"x": x}).values()
+    np.testing.assert_array_equal(got, expected)
+
+
 def test_an_operator_of_another_domain_is_not_taken_for_its_namesake(tmp_path):
     model = graph("y = Relu(x)", "float[2] x", "float[2] y")
     model.graph[0].domain = "elsewhere"
