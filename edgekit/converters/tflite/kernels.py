@@ -62,6 +62,11 @@ def _always(node: onnx_ir.Node) -> str:
     return ""
 
 
+def _any_operand(node: onnx_ir.Node, given: Encoding) -> str:
+    del node, given
+    return ""
+
+
 def _never(node: onnx_ir.Node) -> bool:
     del node
     return False
@@ -80,6 +85,7 @@ class Kernel:
             encoding it means the same before quantization and after.
         moves: whether it does so with one operand only, and no more results than values.
         check: why a node does not suit the kernel; empty if it does.
+        check_operand: the same, given how the first operand is quantized.
         rescales: whether a node that would follow its input takes any output encoding after all.
     """
 
@@ -90,6 +96,7 @@ class Kernel:
     exact: bool = False
     moves: bool = False
     check: Callable[[onnx_ir.Node], str] = _always
+    check_operand: Callable[[onnx_ir.Node, Encoding], str] = _any_operand
     rescales: Callable[[onnx_ir.Node], bool] = _never
 
 
@@ -120,6 +127,20 @@ def _clips_like_a_kernel(node: onnx_ir.Node) -> bool:
     return (float(low.reshape(())), top) in _ACTIVATION_RANGES
 
 
+def _moderate_line(node: onnx_ir.Node) -> str:
+    slope, middle = float_attribute(node, "alpha", 0.2), float_attribute(node, "beta", 0.5)
+    if 0.001 <= slope <= 10 and abs(middle) <= 10:
+        return ""
+    return "alpha is not within 0.001 and 10, or beta not within -10 and 10"
+
+
+def _step_below_half_the_slope(node: onnx_ir.Node, given: Encoding) -> str:
+    """Beyond that, the kernel of the sum overflows."""
+    if given.scale * float_attribute(node, "alpha", 0.2) <= 0.5:
+        return ""
+    return "one step of its operand is more than half of its slope"
+
+
 _ACTIVATION_RANGES = ((0.0, 6.0), (-1.0, 1.0), (0.0, 1.0), (0.0, float("inf")))
 
 _FREE = Kernel()
@@ -140,14 +161,19 @@ KERNELS: dict[str, Kernel] = {
     # Element by element; the kernels rescale, most of them through a table.
     **dict.fromkeys(["Abs", "Add", "Exp", "Gelu", "HardSwish", "LeakyRelu"], _FREE),
     "Elu": Kernel(check=_plain_elu),
-    **dict.fromkeys(["Log", "Mul", "PRelu", "Relu", "Sqrt", "Sub", "Tanh"], _FREE),
+    **dict.fromkeys(["Log", "Mul", "Neg", "PRelu", "Relu", "Sqrt", "Sub", "Tanh"], _FREE),
     "Clip": Kernel(Sides.FOLLOW, unquantized=(1, 2), rescales=_clips_like_a_kernel),
-    "Neg": Kernel(Sides.FOLLOW),
     "Max": _JOIN,
     "Min": _JOIN,
     "Where": _JOIN,
     # Outputs of a fixed encoding.
     "Sigmoid": Kernel(output=plain(1 / 256, -128)),
+    # Its steps are those of the sum that it is made of.
+    "HardSigmoid": Kernel(
+        output=plain(1 / 255, -128),
+        check=_moderate_line,
+        check_operand=_step_below_half_the_slope,
+    ),
     "Softmax": Kernel(output=plain(1 / 256, -128)),
     "LogSoftmax": Kernel(output=plain(16 / 256, 127)),
     "LpNormalization": Kernel(output=plain(1 / 128, 0), check=_euclidean),

@@ -11,6 +11,7 @@ from edgekit.passes.quantize.conditions import (
     GEMM,
     INT32_BIAS,
     attribute_is,
+    attribute_within,
     rank_in,
     softmax_last_axis,
     text_attribute_in,
@@ -31,6 +32,9 @@ from edgekit.vocabulary import Target
 
 _UNIT = Fixed(1 / 256, -128)
 """Results in [0, 1)."""
+
+_CLOSED_UNIT = Fixed(1 / 255, -128)
+"""Results in [0, 1]."""
 
 _SIGNED_UNIT = Fixed(1 / 128, 0)
 """Results in [-1, 1)."""
@@ -58,7 +62,7 @@ _COMPUTE = (
 _ARITHMETIC = (
     OpRule(("Add", "Sub", "Mul")),
     OpRule(("Max", "Min"), same_scale=True),
-    OpRule(("Abs",)),
+    OpRule(("Abs", "Neg")),
     # MEAN and SUM rescale; GlobalAveragePool is a MEAN over the spatial axes.
     OpRule(("GlobalAveragePool", "ReduceMean", "ReduceSum"), (0,)),
 )
@@ -68,7 +72,16 @@ _ACTIVATIONS = (
     OpRule(("PRelu",), (0, 1)),
     OpRule(("Clip",), (0,), same_scale=True),
     OpRule(("Sigmoid",), output=_UNIT),
+    OpRule(
+        ("HardSigmoid",),
+        output=_CLOSED_UNIT,
+        conditions=(
+            attribute_within("alpha", 0.001, 10, 0.2),
+            attribute_within("beta", -10, 10, 0.5),
+        ),
+    ),
     OpRule(("Tanh",), output=_SIGNED_UNIT),
+    OpRule(("LpNormalization",), output=_SIGNED_UNIT, conditions=(attribute_is("p", 2, 2),)),
     OpRule(
         ("Softmax",),
         output=_UNIT,
@@ -85,7 +98,7 @@ _SAME_SCALE = (
     OpRule(
         ("AveragePool", "MaxPool"), same_scale=True, passive=True, conditions=(rank_in(0, 3, 4),)
     ),
-    OpRule(("ReduceMax", "ReduceMin"), (0,), same_scale=True, passive=True),
+    OpRule(("GlobalMaxPool", "ReduceMax", "ReduceMin"), (0,), same_scale=True, passive=True),
     OpRule(
         ("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze", "DepthToSpace", "SpaceToDepth"),
         (0,),

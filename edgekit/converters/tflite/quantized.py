@@ -134,6 +134,9 @@ def _operands_refusal(values: Values, node: onnx_ir.Node, kernel: Kernel) -> str
         if not encoding.is_plain_int8:
             how = "by channel" if encoding.dtype == "int8" else f"as {encoding.dtype}"
             return f"its operand {index} ('{value.name}') is quantized {how}"
+        why = kernel.check_operand(node, encoding) if index == 0 else ""
+        if why:
+            return why
     return ""
 
 

@@ -22,7 +22,18 @@ from edgekit.testing.tflite import run
 from edgekit.vocabulary import IoType, Precision
 
 SIZE, CHANNELS = 6, 3
-INTEGER = ("Relu", "Sigmoid", "HardSwish", "Tanh", "MaxPool", "AveragePool", "Conv", "Depthwise")
+INTEGER = (
+    "Neg",
+    "Relu",
+    "Sigmoid",
+    "HardSigmoid",
+    "HardSwish",
+    "Tanh",
+    "MaxPool",
+    "AveragePool",
+    "Conv",
+    "Depthwise",
+)
 JOINS = ("Add", "Mul", "Max", "Concat")
 FLOAT = ("Erf", "Sin")
 KINDS = (*INTEGER, *JOINS, *FLOAT, "Transpose")

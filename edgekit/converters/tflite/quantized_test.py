@@ -135,6 +135,43 @@ CASES = {
     "abs": ("y = Abs(a_d)", [(2, 8)], ["ABS"], {}),
     "exp": ("y = Exp(a_d)", [(2, 8)], ["EXP"], {}),
     "sigmoid": ("y = Sigmoid(a_d)", [(2, 8)], ["LOGISTIC"], {"output": UNIT}),
+    "hard sigmoid": (
+        "y = HardSigmoid<alpha=0.16666667, beta=0.5>(a_d)",
+        [(2, 8)],
+        ["ADD", "MUL"],
+        {"output": (1 / 255, -128)},
+    ),
+    "steep hard sigmoid": (
+        "y = HardSigmoid<alpha=1.5, beta=-0.2>(a_d)",
+        [(2, 8)],
+        ["ADD", "MUL"],
+        {"output": (1 / 255, -128)},
+    ),
+    "hard sigmoid without a shift": (
+        "y = HardSigmoid<alpha=0.05, beta=0.0>(a_d)",
+        [(2, 8)],
+        ["ADD", "MUL"],
+        {"output": (1 / 255, -128)},
+    ),
+    "requantized hard sigmoid": (
+        "y = HardSigmoid(a_d)",
+        [(2, 8)],
+        ["ADD", "MUL"],
+        {"output": UNIT},
+    ),
+    "unit length": (
+        "y = LpNormalization<axis=-1, p=2>(a_d)",
+        [(2, 8)],
+        ["L2_NORMALIZATION"],
+        {"output": SIGNED_UNIT},
+    ),
+    "unit length of channels": (
+        "y = LpNormalization<axis=1, p=2>(a_d)",
+        [(1, 8, 3, 2)],
+        None,
+        {"output": SIGNED_UNIT},
+    ),
+    "global max": ("y = GlobalMaxPool(a_d)", [(2, 3, 5, 4)], ["REDUCE_MAX"], {"same": True}),
     "tanh": ("y = Tanh(a_d)", [(2, 8)], ["TANH"], {"output": SIGNED_UNIT}),
     "softmax": ("y = Softmax<axis=-1>(a_d)", [(2, 8)], ["SOFTMAX"], {"output": UNIT}),
     "matmul": ("y = MatMul(a_d, b_d)", [(2, 3, 5), (2, 5, 4)], ["BATCH_MATMUL"], {}),
@@ -160,7 +197,8 @@ CASES = {
     ),
     "transpose": ("y = Transpose<perm=[2,0,1]>(a_d)", [(2, 3, 4)], ["TRANSPOSE"], {"same": True}),
     "depth to space": ("y = DepthToSpace<blocksize=2>(a_d)", [(1, 8, 3, 3)], None, {"same": True}),
-    "neg": ("y = Neg(a_d)", [(2, 8)], ["SUB"], {"same": True}),
+    "neg": ("y = Neg(a_d)", [(2, 8)], ["SUB"], {}),
+    "neg of positive": ("y = Neg(a_d)", [(2, 8)], ["SUB"], {"positive": True}),
     "elu": ("y = Elu(a_d)", [(2, 8)], ["ELU"], {}),
     "sqrt": ("y = Sqrt(a_d)", [(2, 8)], ["SQRT"], {"positive": True}),
     "log": ("y = Log(a_d)", [(2, 8)], ["LOG"], {"positive": True}),
@@ -616,6 +654,24 @@ def test_integer_sums_are_dequantized_by_arithmetic():
     )
     got, expected, _, _ = outputs_of(model, {"a": np.int32([[1, -2, 3], [100_000, 5, 6]])})
     np.testing.assert_allclose(got["y"], expected["y"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("slope", "scale", "reason"),
+    [("alpha=0.2", 3.0, "half of its slope"), ("alpha=-0.2", 0.03, "alpha is not within")],
+)
+def test_hard_sigmoids_beyond_the_kernels_stay_float(slope, scale, reason):
+    model = graph(
+        f"""q = QuantizeLinear(a, s1, z1) d = DequantizeLinear(q, s1, z1)
+            y = HardSigmoid<{slope}>(d)
+            yq = QuantizeLinear(y, s2, z2) r = DequantizeLinear(yq, s2, z2)""",
+        "float[2,3] a",
+        "float[2,3] r",
+        s1=scale, z1=0, s2=1 / 255, z2=-128,
+    )  # fmt: skip
+    got, expected, _, left = outputs_of(model, {"a": 3 * normal(2, 3)})
+    assert reason in " ".join(left)
+    np.testing.assert_allclose(got["r"], expected["r"], atol=1.01 / 255)
 
 
 def test_one_value_with_two_meanings_is_refused():

@@ -52,6 +52,16 @@ def attribute_is(name: str, value: float, default: float) -> Condition:
     return Condition(test, f"{name} is not {value:g}")
 
 
+def attribute_within(name: str, low: float, high: float, default: float) -> Condition:
+    """A numeric attribute must lie within bounds, both included."""
+
+    def test(node: onnx_ir.Node) -> bool:
+        found = node.attributes.get(name)
+        return low <= (default if found is None else float(found.value)) <= high
+
+    return Condition(test, f"{name} is not within {low:g} and {high:g}")
+
+
 def text_attribute_in(name: str, values: Sequence[str], default: str) -> Condition:
     """A string attribute must be one of a few."""
 

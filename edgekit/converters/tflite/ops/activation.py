@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir
 from ai_edge_litert import schema_py_generated as schema
 
-from edgekit.converters.tflite.graph import Tensor
+from edgekit.converters.tflite.graph import Quantization, Tensor
 from edgekit.converters.tflite.lowering import (
     CannotLower,
     Lower,
@@ -136,11 +136,33 @@ def lower_thresholded_relu(ctx: Lowering, node: onnx_ir.Node) -> None:
 
 def lower_hard_sigmoid(ctx: Lowering, node: onnx_ir.Node) -> None:
     """max(0, min(1, alpha x + beta))."""
+    if ctx.input(node, 0).quantization is not None:
+        _hard_sigmoid_int8(ctx, node)
+        return
     x = _float(ctx, node)
     slope = scalar_like(ctx, x, float_attribute(node, "alpha", 0.2), "alpha")
     shift = scalar_like(ctx, x, float_attribute(node, "beta", 0.5), "beta")
     line = emit(ctx, "ADD", [emit(ctx, "MUL", [x, slope]), shift])
     emit(ctx, "RELU_0_TO_1", [line], ctx.output(node))
+
+
+def _hard_sigmoid_int8(ctx: Lowering, node: onnx_ir.Node) -> None:
+    """The same as alpha (x + beta / alpha), whose sum saturates where the result is 0 and 1."""
+    x, out = ctx.input(node, 0), ctx.output(node)
+    alpha, beta = float_attribute(node, "alpha", 0.2), float_attribute(node, "beta", 0.5)
+    if alpha <= 0:
+        raise CannotLower(f"HardSigmoid of {x.dtype} with alpha {alpha:g}", "leave it in float")
+    top, shift = 1 / alpha, beta / alpha
+    # A shift far below a step of the sum is stored coarsely: kernels bound ratios of scales.
+    step = max(abs(shift), top / 1000) / 127
+    offset = ctx.constant(np.array([round(shift / step)], np.int8), "shift", _quantization(step, 0))
+    slope = ctx.constant(np.array([127], np.int8), "alpha", _quantization(alpha / 127, 0))
+    line = ctx.temporary("int8", x.shape, "line", _quantization(top / 255, -128))
+    emit(ctx, "MUL", [emit(ctx, "ADD", [x, offset], line), slope], out)
+
+
+def _quantization(scale: float, zero_point: int) -> Quantization:
+    return Quantization(np.array([scale], np.float32), np.array([zero_point], np.int64))
 
 
 def lower_gelu(ctx: Lowering, node: onnx_ir.Node) -> None:
@@ -213,6 +235,7 @@ LOWERINGS: dict[str, Lower] = {
 """ONNX operator type → its lowering."""
 
 INT8_READY: frozenset[str] = frozenset(
-    {"Clip", "Elu", "Gelu", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"}
+    {"Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish"}
+    | {"LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"}
 )
 """Operators whose lowering is right for int8 tensors too."""

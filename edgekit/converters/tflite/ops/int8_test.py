@@ -89,6 +89,7 @@ FREE = {
     "Elu": (X, WIDE, {}),
     "Exp": ({"a": stored((2, 3))[:, :1] // 8}, WIDE, {}),
     "Gelu": (X, WIDE, {}),
+    "HardSigmoid": (X, encoding(1 / 255, -128), {"alpha": 0.25, "beta": 0.4}),
     "HardSwish": (X, WIDE, {}),
     "LeakyRelu": (X, WIDE, {"alpha": 0.25}),
     "Log": (POSITIVE, WIDE, {}),
