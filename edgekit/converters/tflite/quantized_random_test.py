@@ -71,6 +71,16 @@ def network(seed, kinds):
     return model
 
 
+def rms(error):
+    return np.sqrt(np.mean(np.square(error)))
+
+
+def real(array, edge):
+    """Real values of an output, which may be integers."""
+    values = array.astype(np.float64)
+    return values if edge is None else (values - edge.zero_point) * edge.scale
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 10_000),
@@ -82,7 +92,7 @@ def test_random_networks(seed, kinds, io):
     data = np.random.default_rng(seed).normal(size=(4, CHANNELS, SIZE, SIZE)).astype(np.float32)
     ranges = calibrate(model, data, tensors=wanted_tensors(model, LEGAL))
     plan = decide(model, ranges, LEGAL)
-    graph, feeds = apply(model, plan), {"x": data}
+    graph, feeds, edges = apply(model, plan), {"x": data}, {}
     if io is IoType.INT8:
         graph, edges = quantized_io(graph)
         if "x" in edges:
@@ -93,12 +103,15 @@ def test_random_networks(seed, kinds, io):
         got = run(emitted.path.read_bytes(), feeds)
     with Oracle(graph.ir, exact=True, threads=1) as oracle:
         expected = oracle.run(feeds)
+    with Oracle(model.ir, threads=1) as oracle:
+        floating = oracle.run({"x": data})
     # What the plan quantizes runs in integers.
     assert {r.op for r in emitted.float_nodes} <= {r.op for r in plan.float_nodes}
     for name, value in expected.items():
         assert got[name].dtype == value.dtype
         assert got[name].shape == value.shape
-        error = got[name].astype(np.float64) - value
-        spread = np.ptp(value.astype(np.float64))
-        # Kernels round differently by one step; a chain of them adds up to a few.
-        assert np.sqrt(np.mean(error**2)) <= 0.01 * spread + 1e-5
+        exact, found = real(value, edges.get(name)), real(got[name], edges.get(name))
+        # Kernels round differently by one step; a chain of them adds up to a few. Where a float
+        # operator amplifies steps (a steep Erf), quantization itself costs more than they do.
+        noise = rms(exact - floating[name])
+        assert rms(found - exact) <= 0.01 * np.ptp(exact) + noise + 1e-5
