@@ -29,7 +29,7 @@ LAYERS = (
 The registry is a table of strings: it imports a plug-in only when it is asked for one.
 """
 
-FREE = {"testing", "__main__", "__init__"}
+FREE = {"testing", "conftest", "__main__", "__init__"}
 """Packages for tests, and entry points."""
 
 BACKENDS = ("converters", "runtimes", "frontends")
