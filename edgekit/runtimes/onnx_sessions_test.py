@@ -194,7 +194,8 @@ for name in registry.RUNTIMES:
 heavy = {"openvino", "ai_edge_litert", "onnxruntime", "tensorrt", "tensorrt_rtx", "tensorflow"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == 0
 
 
 def test_versions_come_from_metadata():

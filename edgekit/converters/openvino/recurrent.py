@@ -16,6 +16,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir
 
+from edgekit.passes.canonicalize.rewrite import add_constant
+
 _RECURRENT = frozenset({"GRU", "LSTM", "RNN"})
 _SHARES = frozenset({*_RECURRENT, "Transpose"})
 """Readers of an input for which there will be one and the same Transpose."""
@@ -123,16 +125,7 @@ class _WayOut:
         return values
 
     def _constant(self, array: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> onnx_ir.Value:
-        name = self._name("constant")
-        tensor = onnx_ir.tensor(array, name=name)
-        value = onnx_ir.Value(
-            name=name,
-            type=onnx_ir.TensorType(tensor.dtype),
-            shape=onnx_ir.Shape(array.shape),
-            const_value=tensor,
-        )
-        self._graph.initializers[name] = value
-        return value
+        return add_constant(self._graph, array, self._name("constant"))
 
     def _name(self, what: str) -> str:
         self._count += 1

@@ -19,7 +19,7 @@ CASES = [
 ]  # fmt: skip
 
 
-def compare(text, constants, size, tmp_path):
+def assert_right(text, constants, size, tmp_path):
     model = Model(model_of(HEAD + text, constants), source=Source("net"))
     feeds = {"x": np.random.default_rng(7).uniform(-2, 2, size).astype(np.float32)}
     with Oracle(model.ir, exact=True) as oracle:
@@ -42,7 +42,7 @@ def test_reductions_of_integers(op, rank, axes, keepdims, tmp_path):
       y = {op} <keepdims={keepdims}> (d, a)
     }}"""
     constants = {"s": np.float32(0.02), "z": np.uint8(128), "a": np.array(axes, np.int64)}
-    compare(text, constants, SIZES[rank], tmp_path)
+    assert_right(text, constants, SIZES[rank], tmp_path)
 
 
 @pytest.mark.parametrize(("rank", "axes", "keepdims"), CASES)
@@ -72,7 +72,7 @@ def test_reductions_that_are_quantized_at_once(op, rank, axes, keepdims, tmp_pat
         "ws": np.float32(0.001),
         "wz": np.int8(0),
     }
-    compare(text, constants, SIZES[rank], tmp_path)
+    assert_right(text, constants, SIZES[rank], tmp_path)
 
 
 @pytest.mark.parametrize(("left", "right", "legal"), [

@@ -17,6 +17,7 @@ import onnx_ir
 from numpy.typing import NDArray
 
 from edgekit.converters.constants import drop_unused_constants
+from edgekit.passes.canonicalize.rewrite import add_constant
 
 _FLOAT = onnx_ir.DataType.FLOAT
 _PLAIN = ("Sigmoid", "Tanh", "Tanh")
@@ -140,16 +141,7 @@ class _Step:
         return values
 
     def _constant(self, array: NDArray[Any]) -> onnx_ir.Value:
-        name = self._name("constant")
-        tensor = onnx_ir.tensor(np.ascontiguousarray(array), name=name)
-        value = onnx_ir.Value(
-            name=name,
-            type=onnx_ir.TensorType(tensor.dtype),
-            shape=onnx_ir.Shape(array.shape),
-            const_value=tensor,
-        )
-        self._graph.initializers[name] = value
-        return value
+        return add_constant(self._graph, array, self._name("constant"))
 
     def _name(self, what: str) -> str:
         self._count += 1

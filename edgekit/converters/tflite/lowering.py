@@ -239,14 +239,6 @@ def shape_of(value: onnx_ir.Value) -> Shape:
     return tuple(size if isinstance(size, int) else None for size in value.shape)
 
 
-def static_shape_of(value: onnx_ir.Value) -> tuple[int, ...]:
-    """Sizes of a value that must all be known."""
-    shape = shape_of(value)
-    if any(size is None for size in shape):
-        raise CannotLower(f"the shape of '{value.name}' is dynamic", "fix the input shapes")
-    return tuple(size for size in shape if size is not None)
-
-
 def int_attribute(node: onnx_ir.Node, name: str, default: int) -> int:
     """An integer attribute."""
     attribute = node.attributes.get(name)

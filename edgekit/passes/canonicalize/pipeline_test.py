@@ -156,4 +156,5 @@ def test_neither_tensorflow_nor_torch_is_loaded():
         "heavy = {'tensorflow', 'torch', 'openvino', 'onnxruntime', 'onnx.reference'};"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == 0

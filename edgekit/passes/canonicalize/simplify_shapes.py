@@ -14,7 +14,6 @@ from edgekit.passes.canonicalize.rewrite import (
     dims,
     graph_of,
     integers,
-    is_op,
     producer,
     replace,
 )
@@ -133,8 +132,3 @@ def _write(sizes: tuple[Entry, ...], source: tuple[Entry, ...] | None) -> tuple[
         else:
             target.append(-1)
     return tuple(target) if target.count(-1) <= 1 else None
-
-
-def is_view(node: onnx_ir.Node | None) -> bool:
-    """Whether a node only changes the shape of its input."""
-    return is_op(node, *_VIEWS)

@@ -88,11 +88,6 @@ def when(holds: Callable[[onnx_ir.Node], bool], reason: str, hint: str = "") -> 
     return Condition(holds, reason, hint)
 
 
-def some_computed(node: onnx_ir.Node) -> bool:
-    """Whether at least one float operand is not a constant."""
-    return any(is_float(value) and not is_constant(value) for value in node.inputs)
-
-
 def both_computed(node: onnx_ir.Node) -> bool:
     """Whether neither of the first two operands is a constant."""
     return not any(is_constant(operand(node, index)) for index in (0, 1))
